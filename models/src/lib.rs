@@ -1,8 +1,18 @@
 //! What a StableLM 2 is and how it runs: configuration, checkpoints, layers (dense and routed), the KV cache, generation with
 //! traces, and the accounting of FLOPs and bytes.
 
+pub mod cache;
+pub mod checkpoint;
 pub mod config;
 pub mod error;
+pub mod init;
+pub mod model;
+pub mod moe;
+pub mod rotary;
+pub mod state;
+pub mod tensors;
 
+pub use checkpoint::Checkpoint;
 pub use config::{Config, Gate, MoeConfig};
 pub use error::{Error, Result};
+pub use model::Model;

@@ -1,0 +1,389 @@
+//! StableLM 2: LayerNorm, partial rotary attention with optional grouped queries and per-head norms, gated MLP (dense or routed),
+//! sequential or parallel residual.
+//!
+//! Reference: transformers `models/stablelm/modeling_stablelm.py`; Stable LM 2 1.6B Technical Report, arXiv 2402.17834.
+
+use std::sync::Arc;
+
+use memmap2::Mmap;
+use tch::{Device, Kind, Tensor};
+
+use crate::cache::Cache;
+use crate::checkpoint::Checkpoint;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::init::{Source, Stored};
+use crate::moe::{Moe, Routing};
+use crate::rotary::{Angles, Rotary};
+
+// B batch, S sequence, D hidden, F MLP width, H query heads, C key/value heads, d head size, V vocabulary.
+
+/// A matrix `[out, in]` and its bias `[out]`, where it has one.
+#[derive(Debug)]
+pub struct Linear {
+    /// `[out, in]`.
+    pub weight: Tensor,
+    /// `[out]`.
+    pub bias: Option<Tensor>,
+}
+
+impl Linear {
+    fn new(source: &dyn Source, name: &str, shape: [i64; 2], bias: bool) -> Result<Self> {
+        let weight = source.tensor(&format!("{name}.weight"), &shape)?;
+        let bias = if bias { Some(source.tensor(&format!("{name}.bias"), &shape[..1])?) } else { None };
+        Ok(Self { weight, bias })
+    }
+
+    /// `x [.., in]` to `[.., out]`.
+    ///
+    /// # Errors
+    /// When the shapes do not match.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_linear(&self.weight, self.bias.as_ref())?)
+    }
+}
+
+/// LayerNorm over the last dimension; the bias is absent where the file has none.
+#[derive(Debug)]
+pub struct LayerNorm {
+    /// `[D]`.
+    pub weight: Tensor,
+    /// `[D]`.
+    pub bias: Option<Tensor>,
+    eps: f64,
+}
+
+impl LayerNorm {
+    fn new(source: &dyn Source, name: &str, config: &Config) -> Result<Self> {
+        let shape = [config.hidden_size];
+        let weight = source.tensor(&format!("{name}.weight"), &shape)?;
+        let bias = if config.layer_norm_bias { source.optional(&format!("{name}.bias"), &shape)? } else { None };
+        Ok(Self { weight, bias, eps: config.layer_norm_eps })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        Ok(x.f_layer_norm(self.weight.size(), Some(&self.weight), self.bias.as_ref(), self.eps, false)?)
+    }
+}
+
+/// One LayerNorm per head, without bias, over `[B, heads, S, d]` (12B).
+#[derive(Debug)]
+pub struct HeadNorm {
+    /// `[heads, d]`.
+    pub weight: Tensor,
+    eps: f64,
+}
+
+impl HeadNorm {
+    fn new(source: &dyn Source, name: &str, heads: i64, config: &Config) -> Result<Self> {
+        let names: Vec<_> = (0..heads).map(|head| format!("{name}.norms.{head}.weight")).collect();
+        Ok(Self { weight: source.packed(&names, &[config.head_dim()])?, eps: config.layer_norm_eps })
+    }
+
+    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let (heads, width) = self.weight.size2()?;
+        let normed = x.f_layer_norm([width], None::<&Tensor>, None, self.eps, false)?;
+        Ok(normed.f_mul(&self.weight.f_view([heads, 1, width])?)?)
+    }
+}
+
+/// `down(silu(gate(x)) * up(x))`.
+#[derive(Debug)]
+pub struct Mlp {
+    /// `[F, D]`.
+    pub gate_proj: Linear,
+    /// `[F, D]`.
+    pub up_proj: Linear,
+    /// `[D, F]`.
+    pub down_proj: Linear,
+}
+
+impl Mlp {
+    fn new(source: &dyn Source, prefix: &str, d: i64, f: i64) -> Result<Self> {
+        let linear = |name: &str, shape| Linear::new(source, &format!("{prefix}.{name}"), shape, false);
+        Ok(Self { gate_proj: linear("gate_proj", [f, d])?, up_proj: linear("up_proj", [f, d])?, down_proj: linear("down_proj", [d, f])? })
+    }
+
+    /// `x [.., D]` to `[.., D]`.
+    ///
+    /// # Errors
+    /// When the shapes do not match.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        self.down_proj.forward(&self.gate_proj.forward(x)?.f_silu()?.f_mul(&self.up_proj.forward(x)?)?)
+    }
+}
+
+/// The MLP of a layer.
+#[derive(Debug)]
+pub enum FeedForward {
+    /// One MLP for every token.
+    Dense(Mlp),
+    /// Routed experts.
+    Moe(Box<Moe>),
+}
+
+/// Causal self-attention.
+#[derive(Debug)]
+pub struct Attention {
+    /// `[H*d, D]`.
+    pub q_proj: Linear,
+    /// `[C*d, D]`.
+    pub k_proj: Linear,
+    /// `[C*d, D]`.
+    pub v_proj: Linear,
+    /// `[D, H*d]`.
+    pub o_proj: Linear,
+    /// Per-head norms of queries and keys (12B).
+    pub head_norms: Option<(HeadNorm, HeadNorm)>,
+    heads: i64,
+    shared: i64,
+}
+
+impl Attention {
+    fn new(source: &dyn Source, prefix: &str, config: &Config) -> Result<Self> {
+        let (d, head) = (config.hidden_size, config.head_dim());
+        let (heads, shared) = (config.num_attention_heads, config.num_key_value_heads);
+        let project = |name: &str, heads: i64| Linear::new(source, &format!("{prefix}.{name}_proj"), [heads * head, d], config.use_qkv_bias);
+        let norm = |name: &str, heads: i64| HeadNorm::new(source, &format!("{prefix}.{name}_layernorm"), heads, config);
+        Ok(Self {
+            q_proj: project("q", heads)?,
+            k_proj: project("k", shared)?,
+            v_proj: project("v", shared)?,
+            o_proj: Linear::new(source, &format!("{prefix}.o_proj"), [d, heads * head], false)?,
+            head_norms: if config.qk_layernorm { Some((norm("q", heads)?, norm("k", shared)?)) } else { None },
+            heads,
+            shared,
+        })
+    }
+
+    fn forward(&self, x: &Tensor, index: usize, pass: &mut Pass) -> Result<Tensor> {
+        let (b, s, _) = x.size3()?;
+        let split = |x: Tensor, heads: i64| -> Result<Tensor> { Ok(x.f_view([b, s, heads, -1])?.f_transpose(1, 2)?) };
+        let mut q = split(self.q_proj.forward(x)?, self.heads)?; // [B, H, S, d]
+        let mut k = split(self.k_proj.forward(x)?, self.shared)?; // [B, C, S, d]
+        let v = split(self.v_proj.forward(x)?, self.shared)?;
+        if let Some((q_norm, k_norm)) = &self.head_norms {
+            (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
+        }
+        let (q, k) = (pass.angles.rotate(&q)?, pass.angles.rotate(&k)?);
+        let y = self.attend(&q, &k, &v, index, pass)?; // [B, H, S, d]
+        self.o_proj.forward(&y.f_transpose(1, 2)?.f_reshape([b, s, -1])?)
+    }
+
+    fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, index: usize, pass: &mut Pass) -> Result<Tensor> {
+        match &mut pass.memory {
+            Memory::Decode(cache) => return cache.attend(index, q, k, v),
+            Memory::Prefill(cache) => cache.store_prefix(index, k, v),
+            Memory::None => {}
+        }
+        let (k, v) = (self.for_each_query(k)?, self.for_each_query(v)?);
+        Ok(Tensor::f_scaled_dot_product_attention(q, &k, &v, None::<&Tensor>, 0.0, true, None, false)?)
+    }
+
+    /// `[B, C, S, d]` to `[B, H, S, d]`: every query head sees the keys of its group.
+    fn for_each_query(&self, x: &Tensor) -> Result<Tensor> {
+        if self.heads == self.shared {
+            return Ok(x.shallow_clone());
+        }
+        Ok(x.f_repeat_interleave_self_int(self.heads / self.shared, 1, None)?)
+    }
+}
+
+/// Attention and MLP around the residual stream.
+#[derive(Debug)]
+pub struct Layer {
+    /// Before attention (and before the MLP too, where the residual is parallel).
+    pub input_layernorm: LayerNorm,
+    /// Before the MLP; absent where the residual is parallel.
+    pub post_attention_layernorm: Option<LayerNorm>,
+    /// Self-attention.
+    pub self_attn: Attention,
+    /// MLP, dense or routed.
+    pub mlp: FeedForward,
+    index: usize,
+}
+
+impl Layer {
+    /// Takes layer `index` from a source.
+    ///
+    /// # Errors
+    /// When a tensor is absent.
+    pub fn new(source: &dyn Source, config: &Config, index: usize) -> Result<Self> {
+        let prefix = format!("model.layers.{index}");
+        let norm = |name: &str| LayerNorm::new(source, &format!("{prefix}.{name}"), config);
+        let mlp = format!("{prefix}.mlp");
+        Ok(Self {
+            input_layernorm: norm("input_layernorm")?,
+            post_attention_layernorm: if config.use_parallel_residual { None } else { Some(norm("post_attention_layernorm")?) },
+            self_attn: Attention::new(source, &format!("{prefix}.self_attn"), config)?,
+            mlp: match config.moe_layer(index) {
+                Some(moe) => FeedForward::Moe(Box::new(Moe::new(source, &mlp, config.hidden_size, moe)?)),
+                None => FeedForward::Dense(Mlp::new(source, &mlp, config.hidden_size, config.intermediate_size)?),
+            },
+            index,
+        })
+    }
+
+    /// The residual stream `x [B, S, D]` after this layer.
+    ///
+    /// # Errors
+    /// When the shapes do not match.
+    pub fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let normed = self.input_layernorm.forward(x)?;
+        let attended = self.self_attn.forward(&normed, self.index, pass)?;
+        let Some(norm) = &self.post_attention_layernorm else {
+            return Ok(x.f_add(&attended)?.f_add(&self.feed_forward(&normed, pass)?)?);
+        };
+        let x = x.f_add(&attended)?;
+        Ok(x.f_add(&self.feed_forward(&norm.forward(&x)?, pass)?)?)
+    }
+
+    /// The MLP alone, on already normed `x [B, S, D]`.
+    ///
+    /// # Errors
+    /// When the shapes do not match.
+    pub fn feed_forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let moe = match &self.mlp {
+            FeedForward::Dense(mlp) => return mlp.forward(x),
+            FeedForward::Moe(moe) => moe,
+        };
+        let (y, routing) = moe.forward(x, self.index)?;
+        if let Some(routings) = &mut pass.routings {
+            routings.push(routing);
+        }
+        Ok(y)
+    }
+}
+
+/// What a forward pass does with keys and values.
+#[derive(Debug)]
+pub enum Memory<'a> {
+    /// A whole sequence, nothing kept.
+    None,
+    /// A whole prompt, kept as the cache's prefix.
+    Prefill(&'a mut Cache),
+    /// One token a row, attending to the cache.
+    Decode(&'a mut Cache),
+}
+
+/// What one forward pass carries through the layers.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    /// Rotary angles of the positions at hand.
+    pub angles: Angles,
+    /// The KV cache, where there is one.
+    pub memory: Memory<'a>,
+    /// Collects what every router did, where asked for.
+    pub routings: Option<Vec<Routing>>,
+}
+
+/// A StableLM 2, ready to run.
+#[derive(Debug)]
+pub struct Model {
+    /// Sizes and switches.
+    pub config: Config,
+    /// `[V, D]`.
+    pub embed_tokens: Tensor,
+    /// The layers, first to last.
+    pub layers: Vec<Layer>,
+    /// Before the head.
+    pub norm: LayerNorm,
+    /// `[V, D]`; the embedding itself where they are tied.
+    pub lm_head: Tensor,
+    /// Tables of angles.
+    pub rotary: Rotary,
+    mappings: Vec<Arc<Mmap>>,
+}
+
+impl Model {
+    /// Loads a checkpoint to compute in `kind` on `device`: in place where the file's element type allows, else as one converted copy.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read or converted.
+    pub fn load(checkpoint: &Checkpoint, kind: Kind, device: Device) -> Result<Self> {
+        let source = Stored { checkpoint, kind, device, owned: false };
+        let model = Self::new(&source, &checkpoint.config, device)?;
+        Ok(Self { mappings: checkpoint.mappings(), ..model })
+    }
+
+    /// Builds a model from any source of tensors that stay alive by themselves.
+    ///
+    /// # Errors
+    /// When a tensor is absent.
+    pub fn new(source: &dyn Source, config: &Config, device: Device) -> Result<Self> {
+        let shape = [config.vocab_size, config.hidden_size];
+        let embed_tokens = source.tensor("model.embed_tokens.weight", &shape)?;
+        let layers = (0..config.num_hidden_layers).map(|index| Layer::new(source, config, index)).collect::<Result<Vec<_>>>()?;
+        let norm = LayerNorm::new(source, "model.norm", config)?;
+        let tied = config.tie_word_embeddings;
+        let lm_head = if tied { embed_tokens.shallow_clone() } else { source.tensor("lm_head.weight", &shape)? };
+        let rotary = Rotary::new(config, device)?;
+        Ok(Self { config: config.clone(), embed_tokens, layers, norm, lm_head, rotary, mappings: Vec::new() })
+    }
+
+    /// Device the weights are on.
+    pub fn device(&self) -> Device {
+        self.embed_tokens.device()
+    }
+
+    /// Element type the model computes in.
+    pub fn kind(&self) -> Kind {
+        self.embed_tokens.kind()
+    }
+
+    /// Logits `[B, S, V]` of whole sequences `ids [B, S]` (i64), right-padded rows allowed: padding is never seen by what stands before it.
+    ///
+    /// # Errors
+    /// When an id is outside the vocabulary or the sequences are longer than the context.
+    pub fn forward(&self, ids: &Tensor) -> Result<Tensor> {
+        let mut pass = self.pass(ids.size2()?.1, Memory::None)?;
+        self.logits(&self.hidden(ids, &mut pass)?)
+    }
+
+    /// A pass over whole sequences of `length` tokens.
+    ///
+    /// # Errors
+    /// When `length` exceeds the context.
+    pub fn pass<'a>(&self, length: i64, memory: Memory<'a>) -> Result<Pass<'a>> {
+        let limit = self.config.max_position_embeddings;
+        if length > limit {
+            return Err(Error::Input(format!("the input has {length} tokens, this model's context holds {limit}")));
+        }
+        Ok(Pass { angles: self.rotary.first(length)?, memory, routings: None })
+    }
+
+    /// Hidden states `[B, S, D]` after the final norm, for `ids [B, S]` (i64).
+    ///
+    /// # Errors
+    /// When an id is outside the vocabulary.
+    pub fn hidden(&self, ids: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let mut x = Tensor::f_embedding(&self.embed_tokens, ids, -1, false, false)?;
+        for layer in &self.layers {
+            x = layer.forward(&x, pass)?;
+        }
+        self.norm.forward(&x)
+    }
+
+    /// Hidden states of one new token per row, `ids [R]` (i64) to `[R, 1, D]`; the cache moves on by one.
+    ///
+    /// # Errors
+    /// When the cache is full.
+    pub fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Result<Tensor> {
+        if cache.is_full() {
+            return Err(Error::Input("the KV cache has no room for another token".into()));
+        }
+        let angles = self.rotary.at(&cache.positions()?)?;
+        let mut pass = Pass { angles, memory: Memory::Decode(cache), routings: None };
+        let hidden = self.hidden(&ids.f_unsqueeze(1)?, &mut pass)?;
+        cache.advance();
+        Ok(hidden)
+    }
+
+    /// Logits `[.., V]` of hidden states `[.., D]`.
+    ///
+    /// # Errors
+    /// When the shapes do not match.
+    pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
+        Ok(hidden.f_linear(&self.lm_head, None::<&Tensor>)?)
+    }
+}
