@@ -43,7 +43,8 @@ impl Cache {
         let layers = (0..config.num_hidden_layers).map(|_| layer()).collect::<Result<Vec<_>>>()?;
         let lengths_r = Tensor::f_from_slice(lengths)?.f_to(device)?.f_repeat_interleave_self_int(samples, 0, None)?;
         let longest = lengths.iter().copied().max().unwrap_or(0);
-        let past = Tensor::f_arange(longest, (Kind::Int64, device))?.f_view([1, 1, 1, -1])?.f_ge_tensor(&lengths_r.f_view([-1, 1, 1, 1])?)?;
+        let past =
+            Tensor::f_arange(longest, (Kind::Int64, device))?.f_view([1, 1, 1, -1])?.f_ge_tensor(&lengths_r.f_view([-1, 1, 1, 1])?)?;
         let padding = Tensor::f_zeros(past.size(), (Kind::Float, device))?.f_masked_fill(&past, f64::NEG_INFINITY)?;
         Ok(Self { layers, lengths: lengths_r, padding, samples, used: 0, capacity })
     }

@@ -46,7 +46,10 @@ impl FromStr for Gate {
 
     fn from_str(name: &str) -> Result<Self> {
         let known = Self::ALL.map(Self::name).join(", ");
-        Self::ALL.into_iter().find(|gate| gate.name() == name).ok_or_else(|| Error::Config(format!("unknown gate {name:?} (known: {known})")))
+        Self::ALL
+            .into_iter()
+            .find(|gate| gate.name() == name)
+            .ok_or_else(|| Error::Config(format!("unknown gate {name:?} (known: {known})")))
     }
 }
 
@@ -196,12 +199,16 @@ impl Config {
     /// Names the size and the bound it breaks.
     pub fn check(&self) -> Result<()> {
         let heads = self.num_attention_heads;
-        require(self.hidden_size % heads == 0, || format!("hidden_size {} is not a multiple of num_attention_heads {heads}", self.hidden_size))?;
+        require(self.hidden_size % heads == 0, || {
+            format!("hidden_size {} is not a multiple of num_attention_heads {heads}", self.hidden_size)
+        })?;
         let kv = self.num_key_value_heads;
         require(kv <= heads && heads % kv == 0, || format!("num_attention_heads {heads} is not a multiple of num_key_value_heads {kv}"))?;
         let factor = self.partial_rotary_factor;
         require((0.0..=1.0).contains(&factor), || format!("partial_rotary_factor {factor} is outside 0 to 1"))?;
-        require(self.rotary_dim() % 2 == 0, || format!("the rotated part of a head is odd ({} of {})", self.rotary_dim(), self.head_dim()))?;
+        require(self.rotary_dim() % 2 == 0, || {
+            format!("the rotated part of a head is odd ({} of {})", self.rotary_dim(), self.head_dim())
+        })?;
         require(self.rope_theta.is_finite() && self.rope_theta > 0.0, || format!("rope_theta {} is not positive", self.rope_theta))?;
         let eps = self.layer_norm_eps;
         require(eps.is_finite() && eps > 0.0, || format!("layer_norm_eps {eps} is not positive"))?;

@@ -5,10 +5,13 @@ pub mod cache;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+pub mod generate;
 pub mod init;
 pub mod model;
 pub mod moe;
 pub mod rotary;
+pub mod sampling;
+pub mod score;
 pub mod state;
 pub mod tensors;
 

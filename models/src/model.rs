@@ -143,7 +143,8 @@ impl Attention {
     fn new(source: &dyn Source, prefix: &str, config: &Config) -> Result<Self> {
         let (d, head) = (config.hidden_size, config.head_dim());
         let (heads, shared) = (config.num_attention_heads, config.num_key_value_heads);
-        let project = |name: &str, heads: i64| Linear::new(source, &format!("{prefix}.{name}_proj"), [heads * head, d], config.use_qkv_bias);
+        let project =
+            |name: &str, heads: i64| Linear::new(source, &format!("{prefix}.{name}_proj"), [heads * head, d], config.use_qkv_bias);
         let norm = |name: &str, heads: i64| HeadNorm::new(source, &format!("{prefix}.{name}_layernorm"), heads, config);
         Ok(Self {
             q_proj: project("q", heads)?,

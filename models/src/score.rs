@@ -1,0 +1,108 @@
+//! Log-probability and entropy of every token of given sequences.
+
+use tch::{Kind, Tensor};
+
+use crate::error::{Error, Result};
+use crate::model::{Memory, Model};
+
+// B batch, S sequence, D hidden, V vocabulary.
+
+/// Logits held at once, in elements (128 MiB of f32).
+const CHUNK: i64 = 1 << 25;
+
+/// What the model thought of one sequence, token by token, in nats; the first token has no prediction.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TokenScores {
+    /// Log-probability of each token given those before it.
+    pub logprobs: Vec<Option<f64>>,
+    /// Entropy of the distribution that predicted it.
+    pub entropies: Vec<Option<f64>>,
+}
+
+/// Log-probabilities and entropies of the raw distribution (temperature 1, whole vocabulary) for every token of every sequence.
+///
+/// Sequences of different lengths are padded to one batch; causal attention keeps the padding out of sight.
+///
+/// # Errors
+/// When a sequence is empty, holds an id outside the vocabulary or exceeds the context, and when the model computes NaN.
+pub fn score(model: &Model, sequences: &[Vec<i64>]) -> Result<Vec<TokenScores>> {
+    let _guard = tch::no_grad_guard();
+    sequences.iter().try_for_each(|tokens| check_tokens(model, tokens))?;
+    let (ids, _) = pad(sequences, model)?;
+    let mut pass = model.pass(ids.size()[1], Memory::None)?;
+    let hidden = model.hidden(&ids, &mut pass)?; // [B, S, D]
+    sequences
+        .iter()
+        .enumerate()
+        .map(|(row, tokens)| score_row(model, &hidden.f_get(row as i64)?, &ids.f_get(row as i64)?, tokens.len()))
+        .collect()
+}
+
+/// One padded row: `hidden [S, D]`, `ids [S]`, of which the first `length` count.
+fn score_row(model: &Model, hidden: &Tensor, ids: &Tensor, length: usize) -> Result<TokenScores> {
+    let predicted = length as i64 - 1;
+    let step = (CHUNK / model.config.vocab_size).max(1);
+    let (mut logprobs, mut entropies) = (vec![None], vec![None]);
+    for start in (0..predicted).step_by(step as usize) {
+        let count = step.min(predicted - start);
+        let distribution = log_softmax(&model.logits(&hidden.f_narrow(0, start, count)?)?)?; // [count, V]
+        let targets = ids.f_narrow(0, start + 1, count)?.f_unsqueeze(1)?;
+        logprobs.extend(finite(model, &distribution.f_gather(1, &targets, false)?.f_squeeze_dim(1)?)?);
+        entropies.extend(finite(model, &entropy(&distribution)?)?);
+    }
+    Ok(TokenScores { logprobs, entropies })
+}
+
+/// `log_softmax` over the last dimension, in f32.
+pub(crate) fn log_softmax(logits: &Tensor) -> Result<Tensor> {
+    Ok(logits.f_log_softmax(-1, Kind::Float)?)
+}
+
+/// Shannon entropy in nats of log-probabilities `[.., V]`.
+pub(crate) fn entropy(logprobs: &Tensor) -> Result<Tensor> {
+    Ok(logprobs.f_exp()?.f_mul(logprobs)?.f_sum_dim_intlist([-1].as_slice(), false, Kind::Float)?.f_neg()?)
+}
+
+fn finite(model: &Model, values: &Tensor) -> Result<Vec<Option<f64>>> {
+    let values = Vec::<f64>::try_from(values.f_to_kind(Kind::Double)?)?;
+    if values.iter().all(|value| value.is_finite()) {
+        return Ok(values.into_iter().map(Some).collect());
+    }
+    Err(non_finite(model))
+}
+
+/// The error for NaN or infinity in the output, naming the weights at fault where there are any.
+pub(crate) fn non_finite(model: &Model) -> Error {
+    let sick = |tensor: &Tensor| matches!(tensor.f_isfinite().and_then(|all| all.f_all()).and_then(|all| bool::try_from(all)), Ok(false));
+    match model.parameters().into_iter().find(|parameter| sick(&parameter.tensor)) {
+        Some(parameter) => Error::NonFinite(format!("tensor {} holds NaN or infinity", parameter.name)),
+        None => Error::NonFinite("the model computed NaN or infinity from finite weights; compute in f32".into()),
+    }
+}
+
+/// Refuses what would read outside the embedding or the rotary tables.
+pub(crate) fn check_tokens(model: &Model, tokens: &[i64]) -> Result<()> {
+    let (vocabulary, limit) = (model.config.vocab_size, model.config.max_position_embeddings);
+    if tokens.is_empty() {
+        return Err(Error::Input("the input holds no token".into()));
+    }
+    if let Some(id) = tokens.iter().find(|id| !(0..vocabulary).contains(*id)) {
+        return Err(Error::Input(format!("token id {id} is outside this model's vocabulary of {vocabulary}")));
+    }
+    if tokens.len() as i64 > limit {
+        return Err(Error::Input(format!("the input has {} tokens, this model's context holds {limit}", tokens.len())));
+    }
+    Ok(())
+}
+
+/// Right-padded ids `[B, S]` on the model's device, and the lengths.
+pub(crate) fn pad(sequences: &[Vec<i64>], model: &Model) -> Result<(Tensor, Vec<i64>)> {
+    let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);
+    let mut flat = Vec::with_capacity(sequences.len() * longest);
+    for tokens in sequences {
+        flat.extend_from_slice(tokens);
+        flat.resize(flat.len() + longest - tokens.len(), 0);
+    }
+    let ids = Tensor::f_from_slice(&flat)?.f_view([sequences.len() as i64, longest as i64])?.f_to(model.device())?;
+    Ok((ids, sequences.iter().map(|tokens| tokens.len() as i64).collect()))
+}
