@@ -293,7 +293,7 @@ pub struct Model {
     pub lm_head: Tensor,
     /// Tables of angles.
     pub rotary: Rotary,
-    mappings: Vec<Arc<Mmap>>,
+    _mappings: Vec<Arc<Mmap>>,
 }
 
 impl Model {
@@ -304,7 +304,7 @@ impl Model {
     pub fn load(checkpoint: &Checkpoint, kind: Kind, device: Device) -> Result<Self> {
         let source = Stored { checkpoint, kind, device, owned: false };
         let model = Self::new(&source, &checkpoint.config, device)?;
-        Ok(Self { mappings: checkpoint.mappings(), ..model })
+        Ok(Self { _mappings: checkpoint.mappings(), ..model })
     }
 
     /// Builds a model from any source of tensors that stay alive by themselves.
@@ -319,7 +319,7 @@ impl Model {
         let tied = config.tie_word_embeddings;
         let lm_head = if tied { embed_tokens.shallow_clone() } else { source.tensor("lm_head.weight", &shape)? };
         let rotary = Rotary::new(config, device)?;
-        Ok(Self { config: config.clone(), embed_tokens, layers, norm, lm_head, rotary, mappings: Vec::new() })
+        Ok(Self { config: config.clone(), embed_tokens, layers, norm, lm_head, rotary, _mappings: Vec::new() })
     }
 
     /// Device the weights are on.
