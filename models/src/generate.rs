@@ -35,20 +35,22 @@ pub struct Options<'a> {
     pub top_logprobs: usize,
     /// Ends a sample early.
     pub stop_when: Option<StopWhen<'a>>,
+    /// Whether each prompt's first sample takes the most probable token throughout, whatever the temperature.
+    pub greedy_first: bool,
 }
 
 impl Default for Options<'_> {
     fn default() -> Self {
-        let (stop_ids, banned_ids) = (Vec::new(), Vec::new());
         Self {
             max_new_tokens: 64,
             samples: 1,
             sampling: Sampling::default(),
             seed: 0,
-            stop_ids,
-            banned_ids,
+            stop_ids: Vec::new(),
+            banned_ids: Vec::new(),
             top_logprobs: 0,
             stop_when: None,
+            greedy_first: false,
         }
     }
 }
@@ -103,7 +105,7 @@ pub fn generate(model: &Model, prompts: &[Vec<i64>], options: &Options) -> Resul
 /// Refuses what cannot be generated; returns how many tokens fit.
 fn check(model: &Model, prompts: &[Vec<i64>], options: &Options) -> Result<i64> {
     options.sampling.check()?;
-    prompts.iter().try_for_each(|tokens| check_tokens(model, tokens))?;
+    prompts.iter().try_for_each(|tokens| check_tokens(&model.config, tokens))?;
     let limit = model.config.max_position_embeddings;
     let longest = prompts.iter().map(|tokens| tokens.len() as i64).max().unwrap_or(0);
     if prompts.is_empty() || options.samples == 0 || options.max_new_tokens == 0 {
@@ -119,7 +121,7 @@ fn check(model: &Model, prompts: &[Vec<i64>], options: &Options) -> Result<i64> 
 }
 
 /// Runs the prompts `ids [G, P]` once and returns the hidden state after each one's last token, `[G, D]`.
-fn prefill(model: &Model, ids: &Tensor, lengths: &[i64], cache: &mut Cache) -> Result<Tensor> {
+pub(crate) fn prefill(model: &Model, ids: &Tensor, lengths: &[i64], cache: &mut Cache) -> Result<Tensor> {
     let mut pass = model.pass(ids.size()[1], Memory::Prefill(cache))?;
     let hidden = model.hidden(ids, &mut pass)?; // [G, P, D]
     let last = lengths.iter().enumerate().map(|(row, &length)| Ok(hidden.f_get(row as i64)?.f_get(length - 1)?));
@@ -131,6 +133,7 @@ struct Row<'a> {
     prompt: &'a [i64],
     rng: ChaCha8Rng,
     trace: Trace,
+    greedy: bool,
     done: bool,
 }
 
@@ -146,6 +149,7 @@ impl<'a, 'o> Rows<'a, 'o> {
             prompt,
             rng: stream(options.seed, &format!("{sample} {prompt:?}")),
             trace: Trace { tokens: vec![], logprobs: vec![], entropies: vec![], top_logprobs: vec![], finish: Finish::Length },
+            greedy: options.greedy_first && sample == 0,
             done: false,
         };
         Self { rows: prompts.iter().flat_map(|prompt| (0..options.samples).map(move |sample| row(prompt, sample))).collect(), options }
@@ -176,7 +180,8 @@ impl Row<'_> {
             logits[id as usize] = f32::NEG_INFINITY;
         }
         let penalised = if options.sampling.repetition_penalty == 1.0 { vec![] } else { [self.prompt, &self.trace.tokens].concat() };
-        let token = options.sampling.choose(&mut logits, &penalised, &mut self.rng);
+        let temperature = if self.greedy { 0.0 } else { options.sampling.temperature };
+        let token = Sampling { temperature, ..options.sampling.clone() }.choose(&mut logits, &penalised, &mut self.rng);
         if options.stop_ids.contains(&token) {
             return self.finish();
         }

@@ -2,9 +2,11 @@
 //! traces, and the accounting of FLOPs and bytes.
 
 pub mod cache;
+pub mod candidates;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
+pub mod fs;
 pub mod generate;
 pub mod init;
 pub mod model;

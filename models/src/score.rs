@@ -2,6 +2,7 @@
 
 use tch::{Kind, Tensor};
 
+use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::model::{Memory, Model};
 
@@ -27,7 +28,7 @@ pub struct TokenScores {
 /// When a sequence is empty, holds an id outside the vocabulary or exceeds the context, and when the model computes NaN.
 pub fn score(model: &Model, sequences: &[Vec<i64>]) -> Result<Vec<TokenScores>> {
     let _guard = tch::no_grad_guard();
-    sequences.iter().try_for_each(|tokens| check_tokens(model, tokens))?;
+    sequences.iter().try_for_each(|tokens| check_tokens(&model.config, tokens))?;
     let (ids, _) = pad(sequences, model)?;
     let mut pass = model.pass(ids.size()[1], Memory::None)?;
     let hidden = model.hidden(&ids, &mut pass)?; // [B, S, D]
@@ -81,8 +82,11 @@ pub(crate) fn non_finite(model: &Model) -> Error {
 }
 
 /// Refuses what would read outside the embedding or the rotary tables.
-pub(crate) fn check_tokens(model: &Model, tokens: &[i64]) -> Result<()> {
-    let (vocabulary, limit) = (model.config.vocab_size, model.config.max_position_embeddings);
+///
+/// # Errors
+/// When there is no token, an id is outside the vocabulary, or the tokens exceed the context.
+pub fn check_tokens(config: &Config, tokens: &[i64]) -> Result<()> {
+    let (vocabulary, limit) = (config.vocab_size, config.max_position_embeddings);
     if tokens.is_empty() {
         return Err(Error::Input("the input holds no token".into()));
     }

@@ -1,0 +1,132 @@
+//! The cache and the batch change nothing: shared prefixes, padding and candidates against plain full forwards.
+
+use coppice_models::candidates::candidate_logprobs;
+use coppice_models::config::{Config, Gate};
+use coppice_models::generate::{Options, generate};
+use coppice_models::init::Random;
+use coppice_models::sampling::Sampling;
+use coppice_models::score::score;
+use coppice_models::{Model, MoeConfig};
+use tch::Device;
+
+fn config(parallel: bool, kv: i64, moe: Option<MoeConfig>) -> Config {
+    Config {
+        vocab_size: 97,
+        hidden_size: 64,
+        intermediate_size: 96,
+        num_hidden_layers: 3,
+        num_attention_heads: 4,
+        num_key_value_heads: kv,
+        max_position_embeddings: 64,
+        partial_rotary_factor: 0.25,
+        rope_theta: 10_000.0,
+        layer_norm_eps: 1e-5,
+        layer_norm_bias: true,
+        use_qkv_bias: true,
+        qk_layernorm: parallel,
+        use_parallel_residual: parallel,
+        tie_word_embeddings: false,
+        bos_token_id: None,
+        eos_token_ids: vec![0],
+        moe,
+    }
+}
+
+fn models() -> Vec<Model> {
+    let moe =
+        MoeConfig { num_experts: 4, experts_per_token: 2, gate: Gate::SoftmaxTopk, layers: vec![0, 2], expert_intermediate_size: 32 };
+    let configs = [config(false, 4, None), config(true, 2, None), config(false, 2, Some(moe))];
+    let build = |config: &Config| Model::new(&Random { config, seed: 3, std: 0.15, device: Device::Cpu }, config, Device::Cpu).unwrap();
+    configs.iter().map(build).collect()
+}
+
+fn prompts() -> Vec<Vec<i64>> {
+    vec![vec![5, 9, 33, 2, 71], vec![8], (10..30).collect()]
+}
+
+#[test]
+fn every_traced_log_probability_is_that_of_the_full_forward() {
+    for model in models() {
+        let sampling = Sampling { temperature: 1.3, ..Sampling::default() };
+        let options = Options { max_new_tokens: 9, samples: 3, sampling, seed: 4, top_logprobs: 4, ..Options::default() };
+        for (prompt, traces) in prompts().iter().zip(generate(&model, &prompts(), &options).unwrap()) {
+            assert_eq!(traces.len(), 3);
+            for trace in traces {
+                let whole = score(&model, &[[prompt.as_slice(), &trace.tokens].concat()]).unwrap().remove(0);
+                for (place, logprob) in trace.logprobs.iter().enumerate() {
+                    assert!((whole.logprobs[prompt.len() + place].unwrap() - logprob).abs() < 1e-4);
+                    assert!((whole.entropies[prompt.len() + place].unwrap() - trace.entropies[place]).abs() < 1e-4);
+                    assert!(trace.top_logprobs[place].is_sorted_by(|a, b| a.1 >= b.1));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_sample_does_not_depend_on_its_batch() {
+    let model = models().remove(1);
+    let sampling = Sampling { temperature: 1.0, ..Sampling::default() };
+    let options = Options { max_new_tokens: 6, samples: 2, sampling, seed: 11, ..Options::default() };
+    let together = generate(&model, &prompts(), &options).unwrap();
+    for (prompt, traces) in prompts().into_iter().zip(together) {
+        let alone = generate(&model, &[prompt], &options).unwrap().remove(0);
+        assert!(alone.iter().zip(&traces).all(|(a, b)| a.tokens == b.tokens));
+    }
+}
+
+#[test]
+fn the_first_sample_can_be_greedy_beside_drawn_ones() {
+    let model = models().remove(0);
+    let greedy = generate(&model, &prompts(), &Options { max_new_tokens: 7, ..Options::default() }).unwrap();
+    let sampling = Sampling { temperature: 2.0, ..Sampling::default() };
+    let mixed = Options { max_new_tokens: 7, samples: 3, sampling, greedy_first: true, ..Options::default() };
+    for (alone, mixed) in greedy.iter().zip(generate(&model, &prompts(), &mixed).unwrap()) {
+        assert_eq!(alone[0].tokens, mixed[0].tokens);
+    }
+}
+
+#[test]
+fn stop_ids_banned_ids_and_stop_rules_end_or_steer_a_response() {
+    let model = models().remove(0);
+    let free = generate(&model, &prompts()[..1], &Options { max_new_tokens: 5, ..Options::default() }).unwrap().remove(0).remove(0);
+    let stopped = Options { max_new_tokens: 5, stop_ids: vec![free.tokens[2]], ..Options::default() };
+    let stopped = generate(&model, &prompts()[..1], &stopped).unwrap().remove(0).remove(0);
+    assert!(free.tokens.starts_with(&stopped.tokens) && stopped.tokens.len() <= 2);
+    let banned = Options { max_new_tokens: 5, banned_ids: vec![free.tokens[0]], ..Options::default() };
+    assert!(!generate(&model, &prompts()[..1], &banned).unwrap()[0][0].tokens.contains(&free.tokens[0]));
+    let rule = |tokens: &[i64]| tokens.len() == 3;
+    let ruled = Options { max_new_tokens: 5, stop_when: Some(&rule), ..Options::default() };
+    assert_eq!(generate(&model, &prompts()[..1], &ruled).unwrap()[0][0].tokens, free.tokens[..3]);
+}
+
+#[test]
+fn candidates_have_the_log_probability_of_the_full_forward() {
+    for model in models() {
+        let candidates = vec![vec![4], vec![6, 7, 8], vec![90, 3]];
+        let found = candidate_logprobs(&model, &prompts()[0], &candidates).unwrap();
+        for (candidate, found) in candidates.iter().zip(found) {
+            let whole = score(&model, &[[prompts()[0].as_slice(), candidate].concat()]).unwrap().remove(0);
+            let expected: f64 = whole.logprobs[prompts()[0].len()..].iter().flatten().sum();
+            assert!((expected - found).abs() < 1e-4, "{expected} against {found}");
+        }
+    }
+}
+
+#[test]
+fn what_cannot_be_generated_is_refused_with_a_sentence() {
+    let model = models().remove(0);
+    let told = |prompts: &[Vec<i64>], options: &Options| generate(&model, prompts, options).unwrap_err().to_string();
+    assert!(told(&[vec![97]], &Options::default()).contains("token id 97 is outside"));
+    assert!(told(&[vec![-1]], &Options::default()).contains("token id -1"));
+    assert!(told(&[vec![]], &Options::default()).contains("no token"));
+    assert!(told(&[vec![1; 65]], &Options::default()).contains("65 tokens"));
+    assert!(told(&[vec![1; 64]], &Options::default()).contains("fills the whole context"));
+}
+
+#[test]
+fn a_response_ends_with_the_context() {
+    let model = models().remove(0);
+    let traces = generate(&model, &[vec![1; 60]], &Options { max_new_tokens: 50, ..Options::default() }).unwrap();
+    assert_eq!(traces[0][0].tokens.len(), 4);
+}
