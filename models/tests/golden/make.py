@@ -31,6 +31,16 @@ LONE_KEY = {"hidden_size": 320, "num_attention_heads": 2, "num_key_value_heads":
 TIED = {"tie_word_embeddings": True}
 ROUTED = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 192}
 
+# The published sizes, for counting only (arXiv 2402.17834 and the model cards).
+PUBLISHED = {
+    "1_6b": {"vocab_size": 100352, "hidden_size": 2048, "intermediate_size": 5632, "num_hidden_layers": 24, "num_attention_heads": 32,
+             "num_key_value_heads": 32, "use_qkv_bias": True},
+    "12b": {"vocab_size": 100352, "hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 32,
+            "num_key_value_heads": 8, "qk_layernorm": True, "use_parallel_residual": True},
+    "3b": {"vocab_size": 50304, "hidden_size": 2560, "intermediate_size": 6912, "num_hidden_layers": 32, "num_attention_heads": 32,
+           "num_key_value_heads": 32},
+}
+
 # name: (settings, dialect, dtype, shards, LayerNorm biases in the file, routed experts)
 CASES = {
     "1_6b": (SMALL, "stablelm", "F32", 1, "all", None),
@@ -174,6 +184,14 @@ def flops(name: str, length: int = 33) -> dict:
             "backward": backward.get_total_flops(), "parameters": sum(p.numel() for p in model.parameters())}
 
 
+def published(shape: dict) -> dict:
+    """The parameters transformers allocates for a published shape (on the meta device, so nothing is allocated)."""
+    config = dialect("v5", settings(shape), None)
+    with torch.device("meta"):
+        model = build(settings(shape), None)
+    return {"config": config, "parameters": sum(p.numel() for p in model.parameters())}
+
+
 def write(name: str, value: dict) -> None:
     text = json.dumps(value, separators=(",", ":"))
     (HERE / f"{name}.json").write_text(text + "\n")
@@ -182,7 +200,8 @@ def write(name: str, value: dict) -> None:
 
 def main() -> None:
     torch.set_num_threads(1)
-    write("flops", {name: flops(name) for name in ("1_6b", "12b", "3b", "moe_alternate", "moe_all_bf16")})
+    counted = {name: flops(name) for name in ("1_6b", "12b", "3b", "moe_alternate", "moe_all_bf16")}
+    write("flops", {"counted": counted, "published": {name: published(shape) for name, shape in PUBLISHED.items()}})
     write("moe", moe.golden(digits))
     (HERE / "parity").mkdir(exist_ok=True)
     with torch.no_grad():
