@@ -1,0 +1,125 @@
+//! The page's pictures, with captions, and a sentence where there is nothing to draw.
+
+use crate::Error;
+use crate::data::{Measure, Report};
+use crate::plots::{self, Cost, KnowledgeAxis};
+
+/// A picture with its caption.
+pub(super) struct Figure {
+    /// The picture.
+    pub(super) svg: String,
+    /// What to see in it.
+    pub(super) caption: String,
+}
+
+/// Pictures that belong together.
+pub(super) struct Section {
+    /// The heading over them; empty for none.
+    pub(super) heading: String,
+    /// The pictures there are.
+    pub(super) figures: Vec<Figure>,
+    /// What was missing for the others, each reason once.
+    pub(super) missing: Vec<&'static str>,
+}
+
+impl Section {
+    /// Collects pictures; those without data leave their reason instead.
+    fn collect<I>(heading: String, drawn: I) -> Result<Self, Error>
+    where
+        I: IntoIterator<Item = (Result<String, Error>, String)>,
+    {
+        let mut section = Self { heading, figures: Vec::new(), missing: Vec::new() };
+        for (svg, caption) in drawn {
+            match svg {
+                Ok(svg) => section.figures.push(Figure { svg, caption }),
+                Err(Error::NothingToDraw { needs }) if section.missing.contains(&needs) => {}
+                Err(Error::NothingToDraw { needs }) => section.missing.push(needs),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(section)
+    }
+}
+
+/// Facts known and validation loss against FLOPs and bytes.
+pub(super) fn quality(report: &Report) -> Result<Section, Error> {
+    let pairs = [
+        (Measure::FactsKnown, Cost::Flops),
+        (Measure::ValidationLoss, Cost::Flops),
+        (Measure::FactsKnown, Cost::Bytes),
+        (Measure::ValidationLoss, Cost::Bytes),
+    ];
+    Section::collect(String::new(), pairs.map(|(measure, cost)| pair(report, measure, cost)))
+}
+
+/// What was made up, what the best score makes of it, and latency.
+pub(super) fn more_quality(report: &Report) -> Result<Section, Error> {
+    let pairs = [
+        (Measure::MadeUp, Cost::Flops),
+        (Measure::BestAuroc, Cost::Flops),
+        (Measure::FactsKnown, Cost::Latency),
+        (Measure::MadeUp, Cost::Latency),
+    ];
+    Section::collect(String::new(), pairs.map(|(measure, cost)| pair(report, measure, cost)))
+}
+
+fn pair(report: &Report, measure: Measure, cost: Cost) -> (Result<String, Error>, String) {
+    (plots::quality_svg(report, measure, cost), format!("{} against {}.", measure.title(), cost.title()))
+}
+
+/// Correct answers and uncertainty by exposure.
+pub(super) fn knowledge(report: &Report) -> Result<Section, Error> {
+    let axes = [
+        (KnowledgeAxis::Correct, "Share of correct answers, with its interval."),
+        (KnowledgeAxis::Entropy, "How far the model spreads its belief: 1 = over the whole pool of answers, 0 = certain of one."),
+    ];
+    Section::collect(String::new(), axes.map(|(axis, caption)| (plots::knowledge_svg(report, axis), caption.to_owned())))
+}
+
+/// ROC and risk–coverage curves, a section per arm.
+pub(super) fn detection(report: &Report) -> Result<Vec<Section>, Error> {
+    let names = distinct(report.roc.iter().chain(&report.risk_coverage).map(|curve| curve.arm.as_str()));
+    let section = |arm: &&str| {
+        let drawn = [
+            (plots::roc_svg(report, arm), "Wrong answers are the positive class; the diagonal is chance.".to_owned()),
+            (
+                plots::risk_coverage_svg(report, arm),
+                "Lower is better: what stays wrong when only the least suspect answers are given.".to_owned(),
+            ),
+        ];
+        Section::collect(super::shown(report, arm).to_owned(), drawn)
+    };
+    names.iter().map(section).collect()
+}
+
+/// Losses, one picture per phase.
+pub(super) fn training(report: &Report) -> Result<Section, Error> {
+    let mut phases = distinct(report.curves.iter().map(|curve| curve.phase.as_str()));
+    if phases.is_empty() {
+        phases.push("");
+    }
+    let caption = |phase: &str| if phase.is_empty() { "Loss.".to_owned() } else { format!("Loss during {phase}.") };
+    Section::collect(String::new(), phases.into_iter().map(|phase| (plots::training_svg(report, phase), caption(phase))))
+}
+
+/// Expert load, one picture per arm and seed.
+pub(super) fn load(report: &Report) -> Result<Section, Error> {
+    let caption = |arm: &str, seed: u64| format!("{}, seed {seed}.", super::shown(report, arm));
+    let drawn = report.expert_load.iter().map(|load| (plots::expert_load_svg(report, load), caption(&load.arm, load.seed)));
+    let mut section = Section::collect(String::new(), drawn)?;
+    if report.expert_load.is_empty() {
+        section.missing.push("a share of assignments per layer and expert");
+    }
+    Ok(section)
+}
+
+/// Names in the order of their first appearance, each once.
+fn distinct<'r>(names: impl Iterator<Item = &'r str>) -> Vec<&'r str> {
+    let mut kept = Vec::new();
+    for name in names {
+        if !kept.contains(&name) {
+            kept.push(name);
+        }
+    }
+    kept
+}

@@ -1,0 +1,76 @@
+//! A report as one self-contained HTML page: inline pictures, style and a small script for sorting and filtering.
+//!
+//! The page asks nothing of the network. The template escapes every text that comes from data; only the pictures
+//! (which escape theirs), the style sheet and the script go in as they are.
+
+mod figures;
+mod flagged;
+mod tables;
+
+use askama::Template;
+
+use crate::Error;
+use crate::data::Report;
+use figures::Section;
+use flagged::Answer;
+use tables::Table;
+
+/// The page's style sheet.
+const STYLE: &str = include_str!("../../templates/style.css");
+/// The page's script.
+const SCRIPT: &str = include_str!("../../templates/page.js");
+
+/// The page's template with everything it shows.
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'r> {
+    report: &'r Report,
+    style: &'static str,
+    script: &'static str,
+    quality: Section,
+    more_quality: Section,
+    knowledge: Section,
+    detection: Vec<Section>,
+    training: Section,
+    load: Section,
+    arms: Table,
+    differences: Table,
+    checks: Table,
+    groups: Table,
+    scores: Table,
+    stages: Table,
+    answers: Vec<Answer<'r>>,
+}
+
+/// The whole page of a report.
+///
+/// Parts the report does not have are named as missing. Any text may be hostile: it is shown, never interpreted.
+///
+/// # Errors
+/// [`Error::Draw`] or [`Error::Template`] where a picture or the page cannot be written.
+pub fn render_html(report: &Report) -> Result<String, Error> {
+    let page = Page {
+        report,
+        style: STYLE,
+        script: SCRIPT,
+        quality: figures::quality(report)?,
+        more_quality: figures::more_quality(report)?,
+        knowledge: figures::knowledge(report)?,
+        detection: figures::detection(report)?,
+        training: figures::training(report)?,
+        load: figures::load(report)?,
+        arms: tables::arms(report),
+        differences: tables::differences(report),
+        checks: tables::checks(report),
+        groups: tables::groups(report),
+        scores: tables::scores(report),
+        stages: tables::stages(report),
+        answers: flagged::answers(report),
+    };
+    Ok(page.render()?)
+}
+
+/// The name to show for an arm: its label where the report lists it, else its name.
+fn shown<'r>(report: &'r Report, arm: &'r str) -> &'r str {
+    report.arms.iter().find(|listed| listed.name == arm).map_or(arm, |listed| listed.shown())
+}

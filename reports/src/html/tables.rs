@@ -1,0 +1,244 @@
+//! The page's tables, as headed columns of cells that can be sorted.
+
+use crate::data::{Arm, Comparison, Interval, Knowledge, Measure, Report, ScoreResult};
+use crate::markdown::{measure_text, result};
+use crate::plots::BASELINE;
+use crate::units::{self, count, fixed, percent, si};
+
+use super::shown;
+
+/// A table.
+pub(super) struct Table {
+    /// The element's id, which the filter refers to.
+    pub(super) id: &'static str,
+    /// What the table shows.
+    pub(super) caption: &'static str,
+    /// Column heads.
+    pub(super) columns: &'static [Column],
+    /// Rows, as many cells each as there are columns.
+    pub(super) rows: Vec<Row>,
+}
+
+/// A column's head.
+pub(super) struct Column {
+    /// The heading.
+    pub(super) title: &'static str,
+    /// What it means, shown as a hint.
+    pub(super) hint: &'static str,
+    /// Whether the cells are numbers.
+    pub(super) number: bool,
+}
+
+/// A row.
+#[derive(Default)]
+pub(super) struct Row {
+    /// A class that marks it.
+    pub(super) class: &'static str,
+    /// Its cells.
+    pub(super) cells: Vec<Cell>,
+}
+
+/// A cell.
+#[derive(Default)]
+pub(super) struct Cell {
+    /// What is shown.
+    pub(super) text: String,
+    /// What it is sorted by; empty to sort by the text.
+    pub(super) key: String,
+}
+
+/// A column of numbers.
+const fn number(title: &'static str, hint: &'static str) -> Column {
+    Column { title, hint, number: true }
+}
+
+/// A column of words.
+const fn words(title: &'static str) -> Column {
+    Column { title, hint: "", number: false }
+}
+
+impl Cell {
+    /// A cell that sorts by a number; missing ones have no key and stand last.
+    fn number(text: String, value: Option<f64>) -> Self {
+        let key = value.filter(|v| v.is_finite()).map(|v| v.to_string());
+        Self { text, key: key.unwrap_or_else(|| "none".to_owned()) }
+    }
+
+    /// A cell of words.
+    fn words(text: &str) -> Self {
+        Self { text: text.to_owned(), key: String::new() }
+    }
+}
+
+/// What each arm costs and scored.
+pub(super) fn arms(report: &Report) -> Table {
+    const COLUMNS: &[Column] = &[
+        words("arm"),
+        number("parameters", ""),
+        number("active", "parameters one token uses"),
+        number("FLOPs / token", "inference"),
+        number("bytes / token", "read from memory, inference"),
+        number("ms / token", "measured"),
+        number("facts known", "mean over seeds (range)"),
+        number("made up", "mean over seeds (range)"),
+        number("validation loss", "nats per token, mean over seeds (range)"),
+        number("best AUROC", "of the hallucination scores, mean over seeds (range)"),
+    ];
+    let rows = report.arms.iter().map(arm_row).collect();
+    Table { id: "arms", caption: "The arms: inference cost and results, mean over seeds with range", columns: COLUMNS, rows }
+}
+
+fn arm_row(arm: &Arm) -> Row {
+    let whole = |value: Option<u64>| Cell::number(count(value), value.map(|v| v as f64));
+    let mut cells = vec![
+        Cell::words(arm.shown()),
+        whole(arm.parameters),
+        whole(arm.active_parameters),
+        Cell::number(si(arm.flops_per_token), arm.flops_per_token),
+        Cell::number(si(arm.bytes_per_token), arm.bytes_per_token),
+        Cell::number(fixed(arm.latency_ms, 2), arm.latency_ms),
+    ];
+    cells.extend(Measure::ALL.map(|m| Cell::number(result(arm, m), arm.spread(m).map(|spread| spread.mean))));
+    Row { class: "", cells }
+}
+
+/// Paired differences to the control.
+pub(super) fn differences(report: &Report) -> Table {
+    const COLUMNS: &[Column] = &[
+        words("arm"),
+        words("against"),
+        words("measure"),
+        number("difference", "arm minus control; percent means percentage points"),
+        number("interval", "paired bootstrap"),
+        number("questions", "paired"),
+        words("reading"),
+    ];
+    let rows = report.comparisons.iter().map(|c| difference_row(report, c)).collect();
+    Table { id: "differences", caption: "Differences to the control, paired over questions", columns: COLUMNS, rows }
+}
+
+fn difference_row(report: &Report, c: &Comparison) -> Row {
+    let text = |value: Option<f64>| units::signed(measure_text(c.measure, value));
+    let sound = c.interval.filter(Interval::is_valid);
+    let interval = sound.map_or(units::MISSING.to_owned(), |i| format!("{} to {}", text(Some(i.low)), text(Some(i.high))));
+    let confidence = c.confidence.map(|level| format!(" ({})", units::percent(Some(level)).replace(".0", "")));
+    let cells = vec![
+        Cell::words(shown(report, &c.arm)),
+        Cell::words(shown(report, &c.control)),
+        Cell::words(&c.measure.title().to_lowercase().replace("auroc", "AUROC")),
+        Cell::number(text(c.difference), c.difference),
+        Cell::number(interval + &confidence.unwrap_or_default(), sound.map(|i| i.low)),
+        Cell::number(count(c.questions), c.questions.map(|n| n as f64)),
+        Cell::words(reading(c.measure, sound)),
+    ];
+    Row { class: "", cells }
+}
+
+/// What an interval says, without more than it says.
+fn reading(measure: Measure, interval: Option<Interval>) -> &'static str {
+    match interval {
+        None => units::MISSING,
+        Some(i) if i.low <= 0.0 && i.high >= 0.0 => "no difference shown",
+        Some(i) if (i.low > 0.0) == measure.higher_is_better() => "better",
+        Some(_) => "worse",
+    }
+}
+
+/// What the run asserted about itself.
+pub(super) fn checks(report: &Report) -> Table {
+    const COLUMNS: &[Column] = &[words("check"), words("expected"), words("found"), words("verdict")];
+    let row = |check: &crate::data::Check| {
+        let (class, verdict) = if check.passed { ("passed", "✓ holds") } else { ("failed", "✗ fails") };
+        let cells = [check.name.as_str(), &check.expected, &check.found, verdict].map(Cell::words);
+        Row { class, cells: cells.into() }
+    };
+    let rows = report.checks.iter().map(row).collect();
+    Table { id: "checks", caption: "What the run asserts about itself", columns: COLUMNS, rows }
+}
+
+/// Knowledge by group, planted groups included.
+pub(super) fn groups(report: &Report) -> Table {
+    const COLUMNS: &[Column] = &[
+        words("arm"),
+        words("group"),
+        number("told", "times in total; 0 = never"),
+        number("questions", ""),
+        number("correct", ""),
+        number("interval", "of the share of correct answers"),
+        number("entropy / ln(pool)", "1 = belief spread over the whole pool, 0 = certain"),
+    ];
+    let rows = report.knowledge.iter().map(|row| group_row(report, row)).collect();
+    Table { id: "groups", caption: "What the arms know, by group of people", columns: COLUMNS, rows }
+}
+
+fn group_row(report: &Report, row: &Knowledge) -> Row {
+    let told = row.exposures.map_or(units::MISSING.to_owned(), |n| n.to_string());
+    let cells = vec![
+        Cell::words(shown(report, &row.arm)),
+        Cell::words(&row.group),
+        Cell::number(told, row.exposures.map(|n| n as f64)),
+        Cell::number(row.questions.to_string(), Some(row.questions as f64)),
+        Cell::number(percent(row.correct), row.correct),
+        Cell::number(ends(row.interval, percent), row.interval.map(|i| i.low)),
+        Cell::number(fixed(row.entropy, 2), row.entropy),
+    ];
+    Row { class: if row.exposures.is_none() { "planted" } else { "" }, cells }
+}
+
+/// The scores' quality.
+pub(super) fn scores(report: &Report) -> Table {
+    const COLUMNS: &[Column] = &[
+        words("arm"),
+        words("score"),
+        number("AUROC", "0.5 = chance, 1 = perfect"),
+        number("interval", "bootstrap, of AUROC"),
+        number("AUC-PR", "to be read against the base rate"),
+        number("base rate", "share of wrong answers"),
+        number("PRR", "prediction rejection ratio: 0 = random, 1 = oracle"),
+        number("ECE", "expected calibration error, lower is better"),
+        number("Brier", "lower is better"),
+        words("cost"),
+    ];
+    let rows = report.scores.iter().map(|row| score_row(report, row)).collect();
+    Table { id: "scores", caption: "Hallucination scores; wrong answers are the positive class", columns: COLUMNS, rows }
+}
+
+fn score_row(report: &Report, row: &ScoreResult) -> Row {
+    let baseline = row.score == BASELINE;
+    let name = if baseline { format!("{} (baseline)", row.score) } else { row.score.clone() };
+    let three = |value| Cell::number(fixed(value, 3), value);
+    let cells = vec![
+        Cell::words(shown(report, &row.arm)),
+        Cell::words(&name),
+        three(row.auroc),
+        Cell::number(ends(row.auroc_interval, |v| fixed(v, 3)), row.auroc_interval.map(|i| i.low)),
+        three(row.auc_pr),
+        Cell::number(percent(row.base_rate), row.base_rate),
+        three(row.prr),
+        three(row.ece),
+        three(row.brier),
+        Cell::words(&row.cost),
+    ];
+    Row { class: if baseline { "baseline" } else { "" }, cells }
+}
+
+/// How long the stages took.
+pub(super) fn stages(report: &Report) -> Table {
+    const COLUMNS: &[Column] = &[words("stage"), number("time", "wall clock"), words("")];
+    let row = |stage: &crate::data::Stage| Row {
+        class: "",
+        cells: vec![
+            Cell::words(&stage.name),
+            Cell::number(units::duration(stage.seconds), stage.seconds),
+            Cell::words(if stage.cached { "reused from an earlier run" } else { "" }),
+        ],
+    };
+    let rows = report.stages.iter().map(row).collect();
+    Table { id: "stages", caption: "Stages of the run", columns: COLUMNS, rows }
+}
+
+/// Both ends of an interval.
+fn ends(interval: Option<Interval>, text: impl Fn(Option<f64>) -> String) -> String {
+    let sound = interval.filter(Interval::is_valid);
+    sound.map_or(units::MISSING.to_owned(), |i| format!("{} to {}", text(Some(i.low)), text(Some(i.high))))
+}

@@ -1,0 +1,26 @@
+//! Plots: one file a plot, each from a report to the text of an SVG picture.
+//!
+//! Every picture names itself for screen readers, follows the reader's light or dark theme, needs no font file and
+//! nothing from outside. Where a report holds nothing to show, the plot is
+//! [`Error::NothingToDraw`](crate::Error::NothingToDraw) with what it would need; values that are missing or not
+//! finite are left out, never drawn as zero.
+
+mod axis;
+mod expert_load;
+mod figure;
+mod knowledge;
+mod legend;
+mod marks;
+mod palette;
+mod panel;
+mod quality;
+mod ranking;
+mod scores;
+mod training;
+
+pub use expert_load::expert_load_svg;
+pub use knowledge::{KnowledgeAxis, knowledge_svg};
+pub use quality::{Cost, quality_curve_svg, quality_svg};
+pub(crate) use ranking::BASELINE;
+pub use scores::{risk_coverage_svg, roc_svg};
+pub use training::training_svg;
