@@ -54,14 +54,22 @@ pub struct LayerNorm {
 }
 
 impl LayerNorm {
-    fn new(source: &dyn Source, name: &str, config: &Config) -> Result<Self> {
+    /// Takes `{name}.weight` and, where there is one, `{name}.bias` from a source.
+    ///
+    /// # Errors
+    /// When the weight is absent.
+    pub fn new(source: &dyn Source, name: &str, config: &Config) -> Result<Self> {
         let shape = [config.hidden_size];
         let weight = source.tensor(&format!("{name}.weight"), &shape)?;
         let bias = if config.layer_norm_bias { source.optional(&format!("{name}.bias"), &shape)? } else { None };
         Ok(Self { weight, bias, eps: config.layer_norm_eps })
     }
 
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
+    /// `x [.., D]`, normed over `D`.
+    ///
+    /// # Errors
+    /// When the shapes do not match.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
         Ok(x.f_layer_norm(self.weight.size(), Some(&self.weight), self.bias.as_ref(), self.eps, false)?)
     }
 }
@@ -230,13 +238,19 @@ impl Layer {
     /// # Errors
     /// When the shapes do not match.
     pub fn forward(&self, x: &Tensor, pass: &mut Pass) -> Result<Tensor> {
+        let (x, normed) = self.attend(x, pass)?;
+        Ok(x.f_add(&self.feed_forward(&normed, pass)?)?)
+    }
+
+    /// The first half of the layer: the residual stream after attention, and the normed input of the MLP, `[B, S, D]` each.
+    ///
+    /// # Errors
+    /// When the shapes do not match.
+    pub fn attend(&self, x: &Tensor, pass: &mut Pass) -> Result<(Tensor, Tensor)> {
         let normed = self.input_layernorm.forward(x)?;
-        let attended = self.self_attn.forward(&normed, self.index, pass)?;
-        let Some(norm) = &self.post_attention_layernorm else {
-            return Ok(x.f_add(&attended)?.f_add(&self.feed_forward(&normed, pass)?)?);
-        };
-        let x = x.f_add(&attended)?;
-        Ok(x.f_add(&self.feed_forward(&norm.forward(&x)?, pass)?)?)
+        let attended = x.f_add(&self.self_attn.forward(&normed, self.index, pass)?)?;
+        let normed = self.post_attention_layernorm.as_ref().map_or(Ok(normed), |norm| norm.forward(&attended))?;
+        Ok((attended, normed))
     }
 
     /// The MLP alone, on already normed `x [B, S, D]`.
@@ -293,7 +307,7 @@ pub struct Model {
     pub lm_head: Tensor,
     /// Tables of angles.
     pub rotary: Rotary,
-    _mappings: Vec<Arc<Mmap>>,
+    mappings: Vec<Arc<Mmap>>,
 }
 
 impl Model {
@@ -304,7 +318,7 @@ impl Model {
     pub fn load(checkpoint: &Checkpoint, kind: Kind, device: Device) -> Result<Self> {
         let source = Stored { checkpoint, kind, device, owned: false };
         let model = Self::new(&source, &checkpoint.config, device)?;
-        Ok(Self { _mappings: checkpoint.mappings(), ..model })
+        Ok(Self { mappings: checkpoint.mappings(), ..model })
     }
 
     /// Builds a model from any source of tensors that stay alive by themselves.
@@ -319,7 +333,12 @@ impl Model {
         let tied = config.tie_word_embeddings;
         let lm_head = if tied { embed_tokens.shallow_clone() } else { source.tensor("lm_head.weight", &shape)? };
         let rotary = Rotary::new(config, device)?;
-        Ok(Self { config: config.clone(), embed_tokens, layers, norm, lm_head, rotary, _mappings: Vec::new() })
+        Ok(Self { config: config.clone(), embed_tokens, layers, norm, lm_head, rotary, mappings: Vec::new() })
+    }
+
+    /// Whether weights are read from a mapped file in place, and so must not be written to.
+    pub fn is_mapped(&self) -> bool {
+        !self.mappings.is_empty()
     }
 
     /// Device the weights are on.
