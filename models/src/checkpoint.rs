@@ -52,6 +52,7 @@ impl Checkpoint {
             checkpoint.map(&path, &promised)?;
         }
         checkpoint.check(&expected(&checkpoint.config))?;
+        checkpoint.config.layer_norm_bias = checkpoint.entries.contains_key("model.layers.0.input_layernorm.bias");
         Ok(checkpoint)
     }
 
@@ -95,7 +96,7 @@ impl Checkpoint {
         let entry = self.find(name)?;
         let kind = kind_of(entry.dtype)?;
         let bytes = &self.files[entry.file][entry.bytes.clone()];
-        if (bytes.as_ptr() as usize) % kind.elt_size_in_bytes() != 0 {
+        if !(bytes.as_ptr() as usize).is_multiple_of(kind.elt_size_in_bytes()) {
             return Ok(Tensor::f_from_data_size(bytes, &entry.shape, kind)?);
         }
         // SAFETY: the range was checked by the reader against shape and dtype; the caller keeps the mapping alive.

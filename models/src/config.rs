@@ -91,7 +91,7 @@ pub struct Config {
     pub rope_theta: f64,
     /// Added to the variance in every LayerNorm.
     pub layer_norm_eps: f64,
-    /// Whether the LayerNorms are built with a bias; a file may leave any of them out (read as zero).
+    /// Whether the layers' LayerNorms have a bias; an opened checkpoint says what its file holds.
     pub layer_norm_bias: bool,
     /// Bias on the query, key and value projections (1.6B).
     pub use_qkv_bias: bool,

@@ -102,7 +102,7 @@ impl Source for Random<'_> {
     }
 
     fn optional(&self, name: &str, shape: &[i64]) -> Result<Option<Tensor>> {
-        self.tensor(name, shape).map(Some)
+        if self.config.layer_norm_bias { self.tensor(name, shape).map(Some) } else { Ok(None) }
     }
 }
 

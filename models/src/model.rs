@@ -61,7 +61,7 @@ impl LayerNorm {
     pub fn new(source: &dyn Source, name: &str, config: &Config) -> Result<Self> {
         let shape = [config.hidden_size];
         let weight = source.tensor(&format!("{name}.weight"), &shape)?;
-        let bias = if config.layer_norm_bias { source.optional(&format!("{name}.bias"), &shape)? } else { None };
+        let bias = source.optional(&format!("{name}.bias"), &shape)?;
         Ok(Self { weight, bias, eps: config.layer_norm_eps })
     }
 

@@ -30,9 +30,10 @@ impl Rotary {
     /// When libtorch cannot allocate them.
     pub fn new(config: &Config, device: Device) -> Result<Self> {
         let dims = config.rotary_dim();
-        let frequencies: Vec<f32> = (0..dims / 2).map(|j| (1.0 / config.rope_theta.powf(2.0 * j as f64 / dims as f64)) as f32).collect();
-        let positions = Tensor::f_arange(config.max_position_embeddings, (Kind::Float, Device::Cpu))?;
-        let angles = positions.f_outer(&Tensor::f_from_slice(&frequencies)?)?.f_to(device)?;
+        let on = (Kind::Float, Device::Cpu);
+        let exponents = Tensor::f_arange(dims / 2, on)?.f_mul_scalar(2.0)?.f_div_scalar(dims.max(1))?;
+        let frequencies = Tensor::f_pow_scalar(config.rope_theta, &exponents)?.f_reciprocal()?; // [R/2], in f32 as the reference
+        let angles = Tensor::f_arange(config.max_position_embeddings, on)?.f_outer(&frequencies)?.f_to(device)?;
         Ok(Self { cos: angles.f_cos()?, sin: angles.f_sin()?, dims })
     }
 

@@ -74,7 +74,7 @@ fn finite(model: &Model, values: &Tensor) -> Result<Vec<Option<f64>>> {
 
 /// The error for NaN or infinity in the output, naming the weights at fault where there are any.
 pub(crate) fn non_finite(model: &Model) -> Error {
-    let sick = |tensor: &Tensor| matches!(tensor.f_isfinite().and_then(|all| all.f_all()).and_then(|all| bool::try_from(all)), Ok(false));
+    let sick = |tensor: &Tensor| matches!(tensor.f_isfinite().and_then(|all| all.f_all()).and_then(bool::try_from), Ok(false));
     match model.parameters().into_iter().find(|parameter| sick(&parameter.tensor)) {
         Some(parameter) => Error::NonFinite(format!("tensor {} holds NaN or infinity", parameter.name)),
         None => Error::NonFinite("the model computed NaN or infinity from finite weights; compute in f32".into()),

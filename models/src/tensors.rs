@@ -34,7 +34,7 @@ pub fn expected(config: &Config) -> Vec<TensorSpec> {
     for layer in 0..config.num_hidden_layers {
         specs.extend(layer_tensors(config, layer));
     }
-    specs.extend(norm("model.norm", d, config.layer_norm_bias));
+    specs.extend(norm("model.norm", d));
     specs.push(TensorSpec::new("lm_head.weight".into(), &[v, d], config.tie_word_embeddings));
     specs
 }
@@ -43,9 +43,9 @@ pub fn expected(config: &Config) -> Vec<TensorSpec> {
 pub fn layer_tensors(config: &Config, index: usize) -> Vec<TensorSpec> {
     let prefix = format!("model.layers.{index}");
     let d = config.hidden_size;
-    let mut specs = norm(&format!("{prefix}.input_layernorm"), d, config.layer_norm_bias);
+    let mut specs = norm(&format!("{prefix}.input_layernorm"), d).to_vec();
     if !config.use_parallel_residual {
-        specs.extend(norm(&format!("{prefix}.post_attention_layernorm"), d, config.layer_norm_bias));
+        specs.extend(norm(&format!("{prefix}.post_attention_layernorm"), d));
     }
     specs.extend(attention(config, &format!("{prefix}.self_attn")));
     match config.moe_layer(index) {
@@ -55,12 +55,9 @@ pub fn layer_tensors(config: &Config, index: usize) -> Vec<TensorSpec> {
     specs
 }
 
-fn norm(name: &str, width: i64, bias: bool) -> Vec<TensorSpec> {
-    let mut specs = vec![TensorSpec::new(format!("{name}.weight"), &[width], false)];
-    if bias {
-        specs.push(TensorSpec::new(format!("{name}.bias"), &[width], true));
-    }
-    specs
+/// Published files disagree about the bias, so it may always be left out.
+fn norm(name: &str, width: i64) -> [TensorSpec; 2] {
+    [TensorSpec::new(format!("{name}.weight"), &[width], false), TensorSpec::new(format!("{name}.bias"), &[width], true)]
 }
 
 fn attention(config: &Config, prefix: &str) -> Vec<TensorSpec> {
