@@ -94,19 +94,22 @@ fn words() -> Report {
 fn arms() -> Vec<Arm> {
     let labels = ["dense control", "upcycled, top-1 of 4", "upcycled, top-2 of 4"];
     let costs = [(1_190_000, 1_190_000, 2.31e6, 4.76e6), (3_100_000, 1_200_000, 2.34e6, 4.80e6), (3_100_000, 1_840_000, 3.62e6, 7.4e6)];
-    let arm = |((name, gain), (label, cost)): ((&str, f64), (&str, (u64, u64, f64, f64)))| Arm {
-        name: name.into(),
-        label: label.into(),
-        role: if name == "control" { Role::Control } else { Role::Upcycled },
-        parameters: Some(cost.0),
-        active_parameters: Some(cost.1),
-        flops_per_token: Some(cost.2),
-        bytes_per_token: Some(cost.3),
-        latency_ms: Some(0.21 + gain),
-        seeds: (0..2).map(|seed| result(seed, gain)).collect(),
-        ..Arm::default()
+    let arm = |(place, cost): (usize, (u64, u64, f64, f64))| {
+        let (name, gain) = ARMS[place];
+        Arm {
+            name: name.into(),
+            label: labels[place].into(),
+            role: if name == "control" { Role::Control } else { Role::Upcycled },
+            parameters: Some(cost.0),
+            active_parameters: Some(cost.1),
+            flops_per_token: Some(cost.2),
+            bytes_per_token: Some(cost.3),
+            latency_ms: Some(0.21 + gain),
+            seeds: (0..2).map(|seed| result(seed, gain)).collect(),
+            ..Arm::default()
+        }
     };
-    ARMS.into_iter().zip(labels.into_iter().zip(costs)).map(arm).collect()
+    costs.into_iter().enumerate().map(arm).collect()
 }
 
 fn result(seed: u64, gain: f64) -> SeedResult {
@@ -149,7 +152,7 @@ fn curves() -> Vec<Curve> {
     let curve = |arm: &str, seed: u64, phase: &str, start: f64, end: f64| {
         let point = |i: u64| {
             let loss = end + (start - end) * (-(i as f64) / 25.0).exp();
-            let validation_loss = (i % 10 == 0).then_some(loss + 0.03);
+            let validation_loss = (i.is_multiple_of(10)).then_some(loss + 0.03);
             CurvePoint { step: i * 10, tokens: i * 10_240, train_loss: Some(loss + 0.05 * noise(seed, i)), validation_loss }
         };
         Curve { arm: arm.into(), seed, phase: phase.into(), points: (0..=120).map(point).collect() }

@@ -8,7 +8,6 @@ mod error;
 mod html;
 mod markdown;
 
-
 pub mod data;
 pub mod plots;
 pub mod units;

@@ -29,15 +29,17 @@ fn row(arm: &Arm) -> String {
 }
 
 /// The mean over seeds, with the range behind it where there are several.
-pub(crate) fn result(arm: &Arm, measure: Measure) -> String {
-    let Some(spread) = arm.spread(measure) else { return units::MISSING.to_owned() };
-    let mean = measure_text(measure, Some(spread.mean));
-    if spread.seeds < 2 {
-        return mean;
-    }
+fn result(arm: &Arm, measure: Measure) -> String {
+    let mean = measure_text(measure, arm.spread(measure).map(|spread| spread.mean));
+    range(arm, measure).map_or(mean.clone(), |range| format!("{mean} ({range})"))
+}
+
+/// The range over seeds, where there are several.
+pub(crate) fn range(arm: &Arm, measure: Measure) -> Option<String> {
+    let spread = arm.spread(measure).filter(|spread| spread.seeds > 1)?;
     let [low, high] = [spread.low, spread.high].map(|v| measure_text(measure, Some(v)));
     let low = low.trim_end_matches([units::GAP, '%']);
-    format!("{mean} ({low} to {high})")
+    Some(format!("{low} to {high}"))
 }
 
 /// A value in the measure's unit: percent for shares, three digits otherwise.

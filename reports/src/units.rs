@@ -39,15 +39,19 @@ pub fn count(value: Option<u64>) -> String {
 /// A share as percent with one digit: `12.5 %`.
 #[must_use]
 pub fn percent(share: Option<f64>) -> String {
-    let shown = finite(share).map(|v| format!("{}{GAP}%", minus(format!("{:.1}", v * 100.0))));
+    let shown = finite(share.map(|v| v * 100.0)).map(|v| format!("{}{GAP}%", plain(v, 1)));
     shown.unwrap_or_else(|| MISSING.into())
 }
 
 /// A number with `digits` digits after the point.
 #[must_use]
 pub fn fixed(value: Option<f64>, digits: usize) -> String {
-    let shown = finite(value).map(|v| minus(format!("{v:.digits$}")));
-    shown.unwrap_or_else(|| MISSING.into())
+    finite(value).map_or_else(|| MISSING.into(), |v| plain(v, digits))
+}
+
+/// A finite number with `digits` digits after the point, in powers of ten where it is beyond all sense.
+fn plain(value: f64, digits: usize) -> String {
+    minus(if value.abs() < 1e9 { format!("{value:.digits$}") } else { format!("{value:.2e}") })
 }
 
 /// `text` (a formatted number) with `+` before it unless it is negative, zero or missing.

@@ -26,7 +26,9 @@ pub(super) struct Answer<'r> {
 
 /// A token with its colour.
 pub(super) struct Mark {
-    /// The token's text.
+    /// The space before it, which stays uncoloured.
+    pub(super) gap: String,
+    /// The rest of its text.
     pub(super) text: String,
     /// The level of its colour, 0 to 5; `None` where the surprise is not known.
     pub(super) level: Option<usize>,
@@ -60,7 +62,9 @@ fn mark(token: &Token) -> Mark {
     let surprise = token.surprise.filter(|v| v.is_finite());
     let level = surprise.map(|nats| LEVELS.iter().filter(|from| nats >= **from).count());
     let hint = format!("surprise {} nats, entropy {} nats", fixed(surprise, 2), fixed(token.entropy, 2));
-    Mark { text: visible(&token.text), level, hint }
+    let text = token.text.trim_start_matches(' ');
+    let gap = token.text.len() - text.len();
+    Mark { gap: " ".repeat(gap), text: visible(text), level, hint }
 }
 
 /// A token and its surprise, for readers without colour.

@@ -1,7 +1,7 @@
 //! The page's tables, as headed columns of cells that can be sorted.
 
 use crate::data::{Arm, Comparison, Interval, Knowledge, Measure, Report, ScoreResult};
-use crate::markdown::{measure_text, result};
+use crate::markdown::{measure_text, range};
 use crate::plots::BASELINE;
 use crate::units::{self, count, fixed, percent, si};
 
@@ -45,6 +45,8 @@ pub(super) struct Cell {
     pub(super) text: String,
     /// What it is sorted by; empty to sort by the text.
     pub(super) key: String,
+    /// A second line, smaller.
+    pub(super) note: String,
 }
 
 /// A column of numbers.
@@ -61,12 +63,12 @@ impl Cell {
     /// A cell that sorts by a number; missing ones have no key and stand last.
     fn number(text: String, value: Option<f64>) -> Self {
         let key = value.filter(|v| v.is_finite()).map(|v| v.to_string());
-        Self { text, key: key.unwrap_or_else(|| "none".to_owned()) }
+        Self { text, key: key.unwrap_or_else(|| "none".to_owned()), note: String::new() }
     }
 
     /// A cell of words.
     fn words(text: &str) -> Self {
-        Self { text: text.to_owned(), key: String::new() }
+        Self { text: text.to_owned(), ..Self::default() }
     }
 }
 
@@ -98,8 +100,15 @@ fn arm_row(arm: &Arm) -> Row {
         Cell::number(si(arm.bytes_per_token), arm.bytes_per_token),
         Cell::number(fixed(arm.latency_ms, 2), arm.latency_ms),
     ];
-    cells.extend(Measure::ALL.map(|m| Cell::number(result(arm, m), arm.spread(m).map(|spread| spread.mean))));
+    cells.extend(Measure::ALL.map(|measure| seeds_cell(arm, measure)));
     Row { class: "", cells }
+}
+
+/// The mean over seeds, the range below it.
+fn seeds_cell(arm: &Arm, measure: Measure) -> Cell {
+    let mean = arm.spread(measure).map(|spread| spread.mean);
+    let cell = Cell::number(measure_text(measure, mean), mean);
+    Cell { note: range(arm, measure).unwrap_or_default(), ..cell }
 }
 
 /// Paired differences to the control.
@@ -108,7 +117,7 @@ pub(super) fn differences(report: &Report) -> Table {
         words("arm"),
         words("against"),
         words("measure"),
-        number("difference", "arm minus control; percent means percentage points"),
+        number("difference", "arm minus control; of shares in percentage points"),
         number("interval", "paired bootstrap"),
         number("questions", "paired"),
         words("reading"),
@@ -118,20 +127,26 @@ pub(super) fn differences(report: &Report) -> Table {
 }
 
 fn difference_row(report: &Report, c: &Comparison) -> Row {
-    let text = |value: Option<f64>| units::signed(measure_text(c.measure, value));
     let sound = c.interval.filter(Interval::is_valid);
-    let interval = sound.map_or(units::MISSING.to_owned(), |i| format!("{} to {}", text(Some(i.low)), text(Some(i.high))));
-    let confidence = c.confidence.map(|level| format!(" ({})", units::percent(Some(level)).replace(".0", "")));
+    let interval = ends(c.interval, |value| difference(c.measure, value));
+    let confidence = c.confidence.map(|level| format!(" ({})", percent(Some(level)).replace(".0", "")));
+    let unit = if c.measure.is_share() { " points" } else { "" };
     let cells = vec![
         Cell::words(shown(report, &c.arm)),
         Cell::words(shown(report, &c.control)),
         Cell::words(&c.measure.title().to_lowercase().replace("auroc", "AUROC")),
-        Cell::number(text(c.difference), c.difference),
+        Cell::number(difference(c.measure, c.difference) + unit, c.difference),
         Cell::number(interval + &confidence.unwrap_or_default(), sound.map(|i| i.low)),
         Cell::number(count(c.questions), c.questions.map(|n| n as f64)),
         Cell::words(reading(c.measure, sound)),
     ];
     Row { class: "", cells }
+}
+
+/// A signed difference: percentage points for shares.
+fn difference(measure: Measure, value: Option<f64>) -> String {
+    let (value, digits) = if measure.is_share() { (value.map(|v| v * 100.0), 1) } else { (value, 3) };
+    units::signed(fixed(value, digits))
 }
 
 /// What an interval says, without more than it says.

@@ -122,9 +122,9 @@ fn smallest_margin(low: f64, high: f64) -> f64 {
     if low == high { (size * 0.1).max(0.01) } else { (size * 1e-3).max(1e-9) }
 }
 
-/// The round step, 1, 2 or 5 times a power of ten, that gives about five ticks over `span`.
+/// The round step, 1, 2 or 5 times a power of ten, that gives at most about eight ticks over `span`.
 fn step(span: f64) -> f64 {
-    let raw = span / 5.0;
+    let raw = span / 7.0;
     let power = 10_f64.powf(raw.log10().floor());
     let round = |f: &&f64| raw <= **f * power * 1.0001;
     [1.0, 2.0, 5.0].iter().find(round).unwrap_or(&10.0) * power
@@ -148,11 +148,14 @@ fn label(value: f64, step: f64, largest: f64, unit: Unit) -> String {
     };
     let digits = (-(step / factor * 1.0001).log10().floor()).clamp(0.0, 6.0) as usize;
     let scaled = value / factor;
+    if scaled == 0.0 && unit == Unit::Si {
+        return "0".to_owned();
+    }
     if scaled.abs() >= 1e6 {
         return format!("{scaled:.0e}{name}");
     }
     let number = units::minus(format!("{scaled:.digits$}"));
-    if name.is_empty() || number == "0" && unit == Unit::Si { number } else { format!("{number}{GAP}{name}") }
+    if name.is_empty() { number } else { format!("{number}{GAP}{name}") }
 }
 
 /// Ticks at 1, 2 and 5 times powers of ten, or at powers of ten alone where there are many.
@@ -178,7 +181,7 @@ mod tests {
         let shares = Axis::between("", Unit::Percent, 0.0, 1.0);
         assert_eq!(labels(&shares), ["0 %", "20 %", "40 %", "60 %", "80 %", "100 %"]);
         let eighths = Axis::between("", Unit::Percent, 0.10, 0.128);
-        assert_eq!(labels(&eighths), ["10 %", "11 %", "12 %"]);
+        assert_eq!(labels(&eighths), ["10.0 %", "10.5 %", "11.0 %", "11.5 %", "12.0 %", "12.5 %"]);
         let millions = Axis::between("", Unit::Si, 2.15e6, 3.1e6);
         assert_eq!(labels(&millions), ["2.2 M", "2.4 M", "2.6 M", "2.8 M", "3.0 M"]);
         let losses = Axis::between("", Unit::Plain, -0.5, 2.0);

@@ -11,6 +11,7 @@ use super::figure::{Area, Figure, TEXT_SIZE, Text, drawn, width_of};
 use super::palette::{ArmStyles, MUTED, TEXT};
 use crate::Error;
 use crate::data::{ExpertLoad, Report};
+use crate::units;
 
 /// Width of the figure and of the space for layer names, height of the heading and of a layer, in units.
 const WIDTH: i32 = 1120;
@@ -84,7 +85,7 @@ impl Grid {
 
     /// The share in percent, where a cell has room for it.
     fn number(&self, area: &Area<'_>, share: f64, x: i32, y: i32) -> Result<(), Error> {
-        let text = format!("{:.1}", share * 100.0);
+        let text = units::fixed(Some(share * 100.0), 1);
         let room = self.column(1) - self.column(0) > width_of(&text, TEXT_SIZE) + 12 && self.height() >= 30;
         let black = super::palette::Ink::fixed(0x11_11_11);
         if room { Text::new(&text, black).anchored(HPos::Center).draw(area, (x, y)) } else { Ok(()) }
@@ -97,7 +98,7 @@ impl Grid {
         for step in 0..steps {
             let x = LEFT + step * 8;
             let ratio = 2.0 * f64::from(step) / f64::from(steps - 1);
-            drawn(area.draw(&Rectangle::new([(x, top), (x + 8, top + 18)], color(ratio).filled())))?;
+            drawn(area.draw(&Rectangle::new([(x, top), (x + 9, top + 18)], color(ratio).filled())))?;
         }
         let middle = LEFT + steps * 4;
         for (x, label) in [(LEFT, "0"), (middle, "even load"), (LEFT + steps * 8, "≥ 2 ×")] {
@@ -119,5 +120,6 @@ fn color(ratio: f64) -> RGBColor {
 fn words(load: &ExpertLoad) -> String {
     let shares = || load.layers.iter().flatten().copied().filter(|share| share.is_finite());
     let (low, high) = (shares().fold(f64::INFINITY, f64::min), shares().fold(0.0, f64::max));
-    format!("{} layers; the idlest expert takes {:.1} %, the busiest {:.1} %", load.layers.len(), low * 100.0, high * 100.0)
+    let [low, high] = [low, high].map(|share| units::percent(Some(share)));
+    format!("{} layers; the idlest expert takes {low}, the busiest {high}", load.layers.len())
 }

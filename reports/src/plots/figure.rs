@@ -19,7 +19,7 @@ pub(crate) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 const UNITS: u32 = 2;
 
 /// The size of ordinary text, in units.
-pub(crate) const TEXT_SIZE: i32 = 24;
+pub(crate) const TEXT_SIZE: i32 = 26;
 
 /// How plotters' SVG back-end shrinks font sizes.
 const FONT_SHRINK: f64 = 1.24;

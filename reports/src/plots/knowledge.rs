@@ -21,7 +21,7 @@ pub enum KnowledgeAxis {
 const SIZE: (i32, i32) = (1120, 700);
 
 /// Sideways distance between arms at the same exposure, as a share of a group's width.
-const APART: f64 = 0.06;
+const APART: f64 = 0.13;
 
 /// One quantity by exposure, arms side by side within each group, with the intervals that were given.
 ///
@@ -94,7 +94,7 @@ impl<'r> Plot<'r> {
 
     /// One arm's line, intervals and markers.
     fn arm(&self, panel: &Panel<'_, '_>, place: usize, arm: &str, style: &ArmStyle) -> Result<(), Error> {
-        let offset = (place as f64 - (self.arms.len() as f64 - 1.0) / 2.0) * APART.min(0.8 / self.arms.len() as f64);
+        let offset = (place as f64 - (self.arms.len() as f64 - 1.0) / 2.0) * APART.min(0.7 / self.arms.len() as f64);
         let points: Vec<_> = self.points(arm).into_iter().map(|(x, row)| (x + offset, row)).collect();
         let values = points.iter().filter_map(|(x, row)| Some((*x, self.axis.of(row)?)));
         panel.line(values.clone(), Pen::new(style.ink, 4).faint(0.55))?;
@@ -122,8 +122,8 @@ impl<'r> Plot<'r> {
     /// Every value, in words.
     fn words(&self) -> String {
         let value = |row: &&Knowledge| {
-            let percent = self.axis.of(row).unwrap_or(f64::NAN) * 100.0;
-            format!("{} told {} times {percent:.0} %", self.styles.get(&row.arm).label, row.exposures.unwrap_or(0))
+            let (label, value) = (self.styles.get(&row.arm).label, crate::units::percent(self.axis.of(row)));
+            format!("{label} told {} times {value}", row.exposures.unwrap_or(0))
         };
         self.rows.iter().map(value).collect::<Vec<_>>().join(", ")
     }

@@ -1,6 +1,6 @@
 //! A panel: the part of a figure between two axes, with thin grid lines and labelled ticks.
 
-use plotters::element::PathElement;
+use plotters::element::{DashedPathElement, PathElement};
 use plotters::style::text_anchor::HPos;
 use plotters::style::{Color, ShapeStyle};
 
@@ -25,7 +25,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// The frame of a figure's only panel, below `top`, with room for tick labels and axis titles.
     pub(crate) const fn inside(width: i32, height: i32, top: i32) -> Self {
-        Self { left: 116, top: top + 64, right: width - 32, bottom: height - 92 }
+        Self { left: 116, top: top + 72, right: width - 32, bottom: height - 92 }
     }
 
     /// The frame, moved to the right.
@@ -138,63 +138,11 @@ impl Pen {
         let style: ShapeStyle = self.ink.rgb().mix(self.opacity).stroke_width(self.width);
         match path.len() {
             0 | 1 => Ok(()),
-            _ if self.dashed => dashes(&path).into_iter().try_for_each(|dash| drawn(area.draw(&PathElement::new(dash, style)))),
+            _ if self.dashed => drawn(area.draw(&DashedPathElement::new(path, DASH, DASH, style))),
             _ => drawn(area.draw(&PathElement::new(path, style))),
         }
     }
 }
 
 /// Length of a dash and of the gap after it, in units.
-const DASH: f64 = 12.0;
-
-/// Cuts a path into dashes of equal length along it.
-fn dashes(path: &[(i32, i32)]) -> Vec<Vec<(i32, i32)>> {
-    let mut cuts = vec![Vec::new()];
-    let mut walked = 0.0;
-    for pair in path.windows(2) {
-        let [from, to] = pair else { continue };
-        let length = f64::from(to.0 - from.0).hypot(f64::from(to.1 - from.1));
-        let parts = (length / (DASH / 3.0)).ceil().max(1.0);
-        for part in 0..parts as u32 {
-            let share = f64::from(part) / parts;
-            push(&mut cuts, walked + share * length, between(*from, *to, share));
-        }
-        walked += length;
-    }
-    cuts.into_iter().filter(|dash| dash.len() > 1).collect()
-}
-
-/// Appends a point to the dash it belongs to, or to none where it falls into a gap.
-fn push(cuts: &mut Vec<Vec<(i32, i32)>>, walked: f64, point: (i32, i32)) {
-    let place = (walked / DASH) as usize;
-    let inked = place % 2 == 0;
-    while cuts.len() <= place / 2 {
-        cuts.push(Vec::new());
-    }
-    if let Some(dash) = cuts.get_mut(place / 2).filter(|_| inked) {
-        dash.push(point);
-    }
-}
-
-/// The pixel at a share of the way between two.
-fn between(from: (i32, i32), to: (i32, i32), share: f64) -> (i32, i32) {
-    let mix = |a: i32, b: i32| (f64::from(a) + share * f64::from(b - a)).round() as i32;
-    (mix(from.0, to.0), mix(from.1, to.1))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn dashes_cover_half_of_a_line() {
-        let cut = dashes(&[(0, 0), (240, 0)]);
-        assert_eq!(cut.len(), 10);
-        assert!(cut.iter().all(|dash| dash.first().unwrap().0 % 24 == 0));
-    }
-
-    #[test]
-    fn a_path_of_one_place_has_no_dashes() {
-        assert!(dashes(&[(5, 5), (5, 5)]).is_empty());
-    }
-}
+const DASH: i32 = 12;

@@ -6,7 +6,7 @@
 use super::axis::{Axis, Unit};
 use super::figure::{Area, Figure, Text, drawn};
 use super::legend::{Entry, Mark, Rows};
-use super::palette::{ArmStyles, MUTED};
+use super::palette::{ArmStyles, MUTED, TEXT};
 use super::panel::{Frame, Panel, Pen};
 use crate::Error;
 use crate::data::{Arm, Measure, Report, Role};
@@ -195,7 +195,16 @@ impl<'r> Measures<'r> {
         for y in arm.arm.seeds.iter().filter_map(|seed| self.measure.of(seed)).filter_map(height) {
             drawn(panel.area.draw(&Circle::new((x, y), 6, style.ink.rgb().stroke_width(3))))?;
         }
-        height(arm.mean).map_or(Ok(()), |y| style.shape.draw(panel.area, (x, y), 12, style.ink))
+        let Some(mean) = height(arm.mean) else { return Ok(()) };
+        style.shape.draw(panel.area, (x, mean), 12, style.ink)?;
+        self.value(panel, arm.mean, (x, mean))
+    }
+
+    /// The mean in numbers beside its marker, on the side away from the panel's nearer edge.
+    fn value(&self, panel: &Panel<'_, '_>, mean: f64, (x, y): (i32, i32)) -> Result<(), Error> {
+        let (left, right) = panel.sides();
+        let (side, by) = if x < (left + right) / 2 { (HPos::Left, 34) } else { (HPos::Right, -34) };
+        Text::new(&written(self.measure, mean), TEXT).anchored(side).draw(panel.area, (x + by, y - 20))
     }
 }
 

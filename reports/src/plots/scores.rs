@@ -1,6 +1,6 @@
 //! ROC and risk–coverage curves of the hallucination scores on one arm.
 //!
-//! The best scores are drawn in colour, the `length` baseline dashed, the others faintly; the legend stands beside
+//! The best scores are drawn in colour, the `length` baseline dashed, the others faintly; the legend stands below
 //! the panel, best first, with the number that sums each curve up.
 
 use super::axis::{Axis, Unit};
@@ -11,10 +11,13 @@ use super::panel::{Frame, Panel, Pen};
 use super::ranking::{BASELINE, Ranking};
 use crate::Error;
 use crate::data::{Curve2d, Point, Report};
+use crate::units;
 
-/// Size of the figure and width of the panel with its labels, in units.
-const SIZE: (i32, i32) = (1120, 760);
-const PANEL: i32 = 740;
+/// Size of the panel with its labels, in units; the legend adds its height.
+const SIZE: (i32, i32) = (1120, 720);
+
+/// Longest score name in a legend, in characters.
+const LONGEST: usize = 26;
 
 /// More points than this in a curve are thinned out evenly.
 const MOST_POINTS: usize = 300;
@@ -29,9 +32,9 @@ pub fn roc_svg(report: &Report, arm: &str) -> Result<String, Error> {
     let y = axis("true positive rate: wrong answers flagged");
     let auroc = |score: &str| {
         let row = report.scores.iter().find(|row| row.arm == arm && row.score == score);
-        row.and_then(|row| row.auroc).filter(|v| v.is_finite()).map(|v| format!("{v:.3}"))
+        row.and_then(|row| row.auroc).map(|v| units::fixed(Some(v), 3))
     };
-    let plot = Plot { heading: "AUROC", x, y, chance: true, curves: of_arm(&report.roc, arm), summary: &auroc };
+    let plot = Plot { heading: "AUROC of each score", x, y, chance: true, curves: of_arm(&report.roc, arm), summary: &auroc };
     plot.draw(report, format!("ROC curves of {arm}"))
 }
 
@@ -47,9 +50,9 @@ pub fn risk_coverage_svg(report: &Report, arm: &str) -> Result<String, Error> {
     let x = Axis::between("coverage: answers given, least suspect first", Unit::Percent, 0.0, 1.0);
     let risk = |score: &str| {
         let curve = report.risk_coverage.iter().find(|curve| curve.arm == arm && curve.score == score)?;
-        at_coverage(&curve.points, 0.8).map(|risk| format!("{:.1} %", risk * 100.0))
+        at_coverage(&curve.points, 0.8).map(|risk| units::percent(Some(risk)))
     };
-    let plot = Plot { heading: "risk at 80 % coverage", x, y, chance: false, curves, summary: &risk };
+    let plot = Plot { heading: "Risk of each score at 80 % coverage", x, y, chance: false, curves, summary: &risk };
     plot.draw(report, format!("Risk–coverage curves of {arm}"))
 }
 
@@ -79,12 +82,12 @@ impl Plot<'_> {
         let ranking = Ranking::of(report);
         self.curves.sort_by_key(|curve| ranking.place(&curve.score));
         let entries = self.entries(&ranking);
-        let height = SIZE.1.max(170 + ROW * entries.len() as i32);
+        let height = SIZE.1 + 60 + ROW * entries.len().div_ceil(2) as i32;
         let figure = Figure { title, description: self.words(), width: SIZE.0, height };
         figure.draw(|area| {
-            let frame = Frame::inside(PANEL, SIZE.1, 0);
+            let frame = Frame::inside(SIZE.0, SIZE.1, 0);
             self.lines(&Panel::open(area, frame, &self.x, &self.y)?, &ranking)?;
-            self.legend(area, &entries, frame)
+            self.legend(area, &entries)
         })
     }
 
@@ -104,10 +107,12 @@ impl Plot<'_> {
         Ok(())
     }
 
-    fn legend(&self, area: &Area<'_>, entries: &[Entry], frame: Frame) -> Result<(), Error> {
-        let x = PANEL + 12;
-        Text { bold: true, ..Text::new(self.heading, TEXT) }.draw(area, (x, frame.top - 34))?;
-        column(area, entries, (x, frame.top + 14))
+    /// Heading and entries below the panel, in two columns.
+    fn legend(&self, area: &Area<'_>, entries: &[Entry]) -> Result<(), Error> {
+        Text { bold: true, ..Text::new(self.heading, TEXT) }.draw(area, (32, SIZE.1 + 14))?;
+        let (left, right) = entries.split_at(entries.len().div_ceil(2));
+        column(area, left, (32, SIZE.1 + 54))?;
+        column(area, right, (32 + SIZE.0 / 2, SIZE.1 + 54))
     }
 
     fn entries(&self, ranking: &Ranking) -> Vec<Entry> {
@@ -123,8 +128,8 @@ impl Plot<'_> {
 
     /// The number that sums the curve up, then the score's name.
     fn label(&self, score: &str) -> String {
-        let number = (self.summary)(score).unwrap_or_else(|| crate::units::MISSING.to_owned());
-        format!("{number}  {}", super::figure::shortened(score, 20))
+        let number = (self.summary)(score).unwrap_or_else(|| units::MISSING.to_owned());
+        format!("{number}  {}", super::figure::shortened(score, LONGEST))
     }
 
     fn words(&self) -> String {

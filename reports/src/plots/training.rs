@@ -63,7 +63,8 @@ fn entries(curves: &[&Curve], styles: &ArmStyles) -> Vec<Entry> {
 fn words(curves: &[&Curve], styles: &ArmStyles) -> String {
     let last = |curve: &&Curve| {
         let (_, loss) = validation(curve).last().copied()?;
-        Some(format!("{} seed {} ends at {loss:.3}", styles.get(&curve.arm).label, curve.seed))
+        let loss = crate::units::fixed(Some(loss), 3);
+        Some(format!("{} seed {} ends at {loss}", styles.get(&curve.arm).label, curve.seed))
     };
     curves.iter().filter_map(last).collect::<Vec<_>>().join(", ")
 }
