@@ -5,6 +5,7 @@
 
 mod figures;
 mod flagged;
+mod table;
 mod tables;
 
 use askama::Template;
@@ -13,7 +14,7 @@ use crate::Error;
 use crate::data::Report;
 use figures::Section;
 use flagged::Answer;
-use tables::Table;
+use table::Table;
 
 /// The page's style sheet.
 const STYLE: &str = include_str!("../../templates/style.css");

@@ -1,4 +1,4 @@
-//! The page's tables, as headed columns of cells that can be sorted.
+//! The page's tables: which columns, and what of a report stands in them.
 
 use crate::data::{Arm, Comparison, Interval, Knowledge, Measure, Report, ScoreResult};
 use crate::markdown::{measure_text, range};
@@ -6,71 +6,7 @@ use crate::plots::BASELINE;
 use crate::units::{self, count, fixed, percent, si};
 
 use super::shown;
-
-/// A table.
-pub(super) struct Table {
-    /// The element's id, which the filter refers to.
-    pub(super) id: &'static str,
-    /// What the table shows.
-    pub(super) caption: &'static str,
-    /// Column heads.
-    pub(super) columns: &'static [Column],
-    /// Rows, as many cells each as there are columns.
-    pub(super) rows: Vec<Row>,
-}
-
-/// A column's head.
-pub(super) struct Column {
-    /// The heading.
-    pub(super) title: &'static str,
-    /// What it means, shown as a hint.
-    pub(super) hint: &'static str,
-    /// Whether the cells are numbers.
-    pub(super) number: bool,
-}
-
-/// A row.
-#[derive(Default)]
-pub(super) struct Row {
-    /// A class that marks it.
-    pub(super) class: &'static str,
-    /// Its cells.
-    pub(super) cells: Vec<Cell>,
-}
-
-/// A cell.
-#[derive(Default)]
-pub(super) struct Cell {
-    /// What is shown.
-    pub(super) text: String,
-    /// What it is sorted by; empty to sort by the text.
-    pub(super) key: String,
-    /// A second line, smaller.
-    pub(super) note: String,
-}
-
-/// A column of numbers.
-const fn number(title: &'static str, hint: &'static str) -> Column {
-    Column { title, hint, number: true }
-}
-
-/// A column of words.
-const fn words(title: &'static str) -> Column {
-    Column { title, hint: "", number: false }
-}
-
-impl Cell {
-    /// A cell that sorts by a number; missing ones have no key and stand last.
-    fn number(text: String, value: Option<f64>) -> Self {
-        let key = value.filter(|v| v.is_finite()).map(|v| v.to_string());
-        Self { text, key: key.unwrap_or_else(|| "none".to_owned()), note: String::new() }
-    }
-
-    /// A cell of words.
-    fn words(text: &str) -> Self {
-        Self { text: text.to_owned(), ..Self::default() }
-    }
-}
+use super::table::{Cell, Column, Row, Table, number, words};
 
 /// What each arm costs and scored.
 pub(super) fn arms(report: &Report) -> Table {
@@ -104,11 +40,15 @@ fn arm_row(arm: &Arm) -> Row {
     Row { class: "", cells }
 }
 
-/// The mean over seeds, the range below it.
+/// The mean over seeds; below it the range, and for the best AUROC which scores were best.
 fn seeds_cell(arm: &Arm, measure: Measure) -> Cell {
     let mean = arm.spread(measure).map(|spread| spread.mean);
-    let cell = Cell::number(measure_text(measure, mean), mean);
-    Cell { note: range(arm, measure).unwrap_or_default(), ..cell }
+    let mut best: Vec<&str> = arm.seeds.iter().filter_map(|seed| seed.best_score.as_deref()).collect();
+    best.sort_unstable();
+    best.dedup();
+    best.retain(|_| measure == Measure::BestAuroc);
+    let notes: Vec<String> = range(arm, measure).into_iter().chain(best.into_iter().map(str::to_owned)).collect();
+    Cell { note: notes.join(", "), ..Cell::number(measure_text(measure, mean), mean) }
 }
 
 /// Paired differences to the control.

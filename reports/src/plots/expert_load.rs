@@ -56,7 +56,7 @@ struct Grid {
 
 impl Grid {
     fn height(&self) -> i32 {
-        (600 / self.layers).clamp(20, 56)
+        (720 / self.layers).clamp(28, 56)
     }
 
     fn bottom(&self) -> i32 {
@@ -86,7 +86,7 @@ impl Grid {
     /// The share in percent, where a cell has room for it.
     fn number(&self, area: &Area<'_>, share: f64, x: i32, y: i32) -> Result<(), Error> {
         let text = units::fixed(Some(share * 100.0), 1);
-        let room = self.column(1) - self.column(0) > width_of(&text, TEXT_SIZE) + 12 && self.height() >= 30;
+        let room = self.column(1) - self.column(0) > width_of(&text, TEXT_SIZE) + 12 && self.height() >= 28;
         let black = super::palette::Ink::fixed(0x11_11_11);
         if room { Text::new(&text, black).anchored(HPos::Center).draw(area, (x, y)) } else { Ok(()) }
     }

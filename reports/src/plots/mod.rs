@@ -6,6 +6,7 @@
 //! finite are left out, never drawn as zero.
 
 mod axis;
+mod dodge;
 mod expert_load;
 mod figure;
 mod knowledge;

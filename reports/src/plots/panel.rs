@@ -25,7 +25,7 @@ pub(crate) struct Frame {
 impl Frame {
     /// The frame of a figure's only panel, below `top`, with room for tick labels and axis titles.
     pub(crate) const fn inside(width: i32, height: i32, top: i32) -> Self {
-        Self { left: 116, top: top + 72, right: width - 32, bottom: height - 92 }
+        Self { left: 116, top: top + 72, right: width - 56, bottom: height - 92 }
     }
 
     /// The frame, moved to the right.

@@ -4,6 +4,7 @@
 //! apart sideways by a few pixels so that their ranges stay apart; a panel's description says so.
 
 use super::axis::{Axis, Unit};
+use super::dodge::apart;
 use super::figure::{Area, Figure, Text, drawn};
 use super::legend::{Entry, Mark, Rows};
 use super::palette::{ArmStyles, MUTED, TEXT};
@@ -25,12 +26,6 @@ pub enum Cost {
     /// Measured milliseconds per token.
     Latency,
 }
-
-/// Arms closer than this, in units, are moved apart.
-const CLOSE: i32 = 34;
-
-/// How far apart they are moved.
-const APART: i32 = 30;
 
 /// Size of a single panel, in units.
 const SIZE: (i32, i32) = (1120, 720);
@@ -221,34 +216,4 @@ const fn axis_title(measure: Measure) -> &'static str {
 /// A value in the measure's unit.
 fn written(measure: Measure, value: f64) -> String {
     if measure.is_share() { units::percent(Some(value)) } else { units::fixed(Some(value), 3) }
-}
-
-/// Moves columns that are closer than [`CLOSE`] apart, each run of them around its middle.
-fn apart(columns: &[i32]) -> Vec<i32> {
-    let mut order: Vec<usize> = (0..columns.len()).collect();
-    order.sort_by_key(|place| columns.get(*place));
-    let near = |a: &usize, b: &usize| columns.get(*b).zip(columns.get(*a)).is_some_and(|(b, a)| b - a < CLOSE);
-    let mut moved = columns.to_vec();
-    for run in order.chunk_by(near) {
-        let middle = run.iter().filter_map(|place| columns.get(*place)).sum::<i32>() / run.len() as i32;
-        let first = middle - (run.len() as i32 - 1) * APART / 2;
-        for (step, column) in run.iter().zip((first..).step_by(APART as usize)) {
-            if let Some(slot) = moved.get_mut(*step).filter(|_| run.len() > 1) {
-                *slot = column;
-            }
-        }
-    }
-    moved
-}
-
-#[cfg(test)]
-mod tests {
-    use super::apart;
-
-    #[test]
-    fn columns_at_one_cost_stand_side_by_side() {
-        assert_eq!(apart(&[100, 102, 400]), [86, 116, 400]);
-        assert_eq!(apart(&[400, 100]), [400, 100]);
-        assert!(apart(&[]).is_empty());
-    }
 }

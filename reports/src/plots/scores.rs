@@ -82,7 +82,7 @@ impl Plot<'_> {
         let ranking = Ranking::of(report);
         self.curves.sort_by_key(|curve| ranking.place(&curve.score));
         let entries = self.entries(&ranking);
-        let height = SIZE.1 + 60 + ROW * entries.len().div_ceil(2) as i32;
+        let height = SIZE.1 + 72 + ROW * entries.len().div_ceil(2) as i32;
         let figure = Figure { title, description: self.words(), width: SIZE.0, height };
         figure.draw(|area| {
             let frame = Frame::inside(SIZE.0, SIZE.1, 0);
@@ -109,10 +109,10 @@ impl Plot<'_> {
 
     /// Heading and entries below the panel, in two columns.
     fn legend(&self, area: &Area<'_>, entries: &[Entry]) -> Result<(), Error> {
-        Text { bold: true, ..Text::new(self.heading, TEXT) }.draw(area, (32, SIZE.1 + 14))?;
+        Text { bold: true, ..Text::new(self.heading, TEXT) }.draw(area, (32, SIZE.1 + 26))?;
         let (left, right) = entries.split_at(entries.len().div_ceil(2));
-        column(area, left, (32, SIZE.1 + 54))?;
-        column(area, right, (32 + SIZE.0 / 2, SIZE.1 + 54))
+        column(area, left, (32, SIZE.1 + 66))?;
+        column(area, right, (32 + SIZE.0 / 2, SIZE.1 + 66))
     }
 
     fn entries(&self, ranking: &Ranking) -> Vec<Entry> {
