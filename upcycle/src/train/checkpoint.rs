@@ -1,0 +1,239 @@
+//! Checkpoints of a run: `checkpoints/step-00000120/` with the weights (Hugging Face layout), the optimizer's moments, and the state.
+//!
+//! The folder is built under a temporary name and renamed when all of it is on disk; `manifest.json`, written last, holds a hash of
+//! every other file, so that a damaged checkpoint is known as such and the one before it is taken.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use coppice_models::fs::{AtomicDir, Existing};
+use coppice_models::state::Parameter;
+use coppice_models::{Config, Model};
+use memmap2::Mmap;
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::{Deserialize, Serialize};
+use tch::{Kind, Tensor, no_grad_guard};
+
+use super::error::{Result, TrainError};
+use super::export::{write_json, write_model, write_parameters};
+use super::optimizer::AdamW;
+use super::recipe::TrainConfig;
+
+const FILES: [&str; 4] = ["config.json", "model.safetensors", "optimizer.safetensors", "state.json"];
+
+/// What a run is besides its tensors.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Steps done, which is also the number of optimizer updates.
+    pub step: u64,
+    /// Tokens predicted in training so far.
+    pub tokens: u64,
+    /// Where reading goes on.
+    pub data: DataPosition,
+    /// The settings that decide the weights.
+    pub recipe: TrainConfig,
+    /// Hash of them.
+    pub recipe_hash: String,
+}
+
+/// Where in the data a run stands. The order of reading is drawn by a counter-based generator from seed and epoch, so that the position
+/// is the whole state of the random numbers: training draws no others.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DataPosition {
+    /// Sequences read.
+    pub sequences: u64,
+    /// Passes over the tokens begun, minus one.
+    pub epoch: u64,
+    /// Generator of the order.
+    pub generator: String,
+    /// Its seed.
+    pub seed: u64,
+    /// Hash of the training tokens.
+    pub tokens_hash: String,
+}
+
+impl State {
+    /// The state after `step` steps of a recipe over tokens that make `blocks` sequences.
+    ///
+    /// # Errors
+    /// When the recipe cannot be written as JSON.
+    pub fn new(step: u64, config: &TrainConfig, blocks: usize, tokens_hash: &str) -> Result<Self> {
+        let recipe = config.decisive();
+        let text = serde_json::to_string(&recipe).map_err(|error| TrainError::Recipe(error.to_string()))?;
+        let sequences = step * config.batch_size as u64;
+        let (generator, seed) = ("chacha8".to_owned(), config.seed);
+        let data = DataPosition { sequences, epoch: sequences / blocks as u64, generator, seed, tokens_hash: tokens_hash.to_owned() };
+        let recipe_hash = blake3::hash(text.as_bytes()).to_hex().to_string();
+        Ok(Self { step, tokens: step * config.tokens_per_step(), data, recipe, recipe_hash })
+    }
+
+    /// Refuses a state found at `path` that does not belong to the run that expects `self` at the same step.
+    fn same_run(&self, found: &Self, path: &Path) -> Result<()> {
+        if let Some(keys) = differing(&self.recipe, &found.recipe) {
+            return Err(TrainError::checkpoint(path, format!("was made by another recipe, which differs in {keys}")));
+        }
+        if self.data != found.data {
+            return Err(TrainError::checkpoint(path, "was made on other training tokens"));
+        }
+        Ok(())
+    }
+}
+
+/// The top-level keys in which two recipes differ.
+fn differing(one: &TrainConfig, other: &TrainConfig) -> Option<String> {
+    let keys = |recipe| serde_json::to_value(recipe).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
+    let (one, other) = (keys(one), keys(other));
+    let names: Vec<_> = one.iter().filter(|(key, value)| other.get(*key) != Some(value)).map(|(key, _)| key.as_str()).collect();
+    (!names.is_empty()).then(|| names.join(", "))
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Manifest {
+    step: u64,
+    files: BTreeMap<String, String>, // name to blake3
+}
+
+/// Writes the checkpoint of `state` below `folder` and returns its path; one of the same step is replaced.
+///
+/// # Errors
+/// When a file cannot be written; nothing is left of it then.
+pub fn save(folder: &Path, model: &Model, optimizer: &AdamW, state: &State) -> Result<PathBuf> {
+    let path = folder.join(format!("step-{:08}", state.step));
+    let target = AtomicDir::create(&path, Existing::Replace).map_err(coppice_models::Error::from)?;
+    write_model(target.path(), model)?;
+    write_parameters(&target.path().join("optimizer.safetensors"), optimizer.moments())?;
+    write_json(&target.path().join("state.json"), state)?;
+    let files = FILES.iter().map(|name| Ok(((*name).to_owned(), hash(&target.path().join(name))?))).collect::<Result<_>>()?;
+    write_json(&target.path().join("manifest.json"), &Manifest { step: state.step, files })?;
+    target.commit().map_err(coppice_models::Error::from)?;
+    Ok(path)
+}
+
+/// Checks every file of a checkpoint against its manifest and returns its state.
+///
+/// # Errors
+/// Names what is absent, malformed or altered.
+pub fn verify(path: &Path) -> Result<State> {
+    let manifest: Manifest = read_json(&path.join("manifest.json"))?;
+    for name in FILES {
+        let promised =
+            manifest.files.get(name).ok_or_else(|| TrainError::checkpoint(path, format!("manifest.json does not list {name}")))?;
+        if *promised != hash(&path.join(name))? {
+            return Err(TrainError::checkpoint(path.join(name), "is damaged: its hash is not that of manifest.json"));
+        }
+    }
+    let state: State = read_json(&path.join("state.json"))?;
+    if state.step == manifest.step { Ok(state) } else { Err(TrainError::checkpoint(path, "state.json and manifest.json differ in step")) }
+}
+
+/// The newest whole checkpoint below `folder`; `skipped` is told of every damaged one that is newer.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn newest(folder: &Path, mut skipped: impl FnMut(&Path, &str)) -> Result<Option<(PathBuf, State)>> {
+    for path in list(folder)?.into_iter().rev() {
+        match verify(&path) {
+            Ok(state) => return Ok(Some((path, state))),
+            Err(error) => skipped(&path, &error.to_string()),
+        }
+    }
+    Ok(None)
+}
+
+/// Puts the weights and moments of a verified checkpoint back into a model and its optimizer. `expected` is what the state of this run
+/// at the checkpoint's step would be.
+///
+/// # Errors
+/// When it belongs to another run or another model.
+pub fn restore(path: &Path, found: &State, expected: &State, model: &Model, optimizer: &mut AdamW) -> Result<()> {
+    expected.same_run(found, path)?;
+    if Config::load(path)? != model.config {
+        return Err(TrainError::checkpoint(path, "is a checkpoint of another model: its config.json differs"));
+    }
+    read_parameters(&path.join("model.safetensors"), model.parameters().iter())?;
+    read_parameters(&path.join("optimizer.safetensors"), optimizer.moments())?;
+    optimizer.resume_at(found.step);
+    Ok(())
+}
+
+/// Removes all but the newest `keep` checkpoints.
+///
+/// # Errors
+/// When one cannot be removed.
+pub fn prune(folder: &Path, keep: usize) -> Result<()> {
+    let all = list(folder)?;
+    all[..all.len().saturating_sub(keep)].iter().try_for_each(|path| remove(path))
+}
+
+/// Removes what a killed process left half-written.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn clear_unfinished(folder: &Path) -> Result<()> {
+    let unfinished = |name: &str| name.starts_with('.') && name.ends_with(".tmp");
+    entries(folder, unfinished)?.iter().try_for_each(|path| std::fs::remove_dir_all(path).map_err(|source| TrainError::io(path, source)))
+}
+
+/// Checkpoint folders, oldest first.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
+    entries(folder, |name| name.strip_prefix("step-").is_some_and(|digits| digits.len() >= 8 && digits.parse::<u64>().is_ok()))
+}
+
+fn entries(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {
+    if !folder.exists() {
+        return Ok(Vec::new());
+    }
+    let read = std::fs::read_dir(folder).map_err(|source| TrainError::io(folder, source))?;
+    let mut names: Vec<String> = read.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).filter(|name| wanted(name)).collect();
+    names.sort_by_key(|name| (name.len(), name.clone()));
+    Ok(names.into_iter().map(|name| folder.join(name)).collect())
+}
+
+/// Takes a checkpoint's name away before its files, so that no half-removed one is ever found.
+fn remove(path: &Path) -> Result<()> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let doomed = path.with_file_name(format!(".{name}.tmp"));
+    std::fs::rename(path, &doomed).and_then(|()| std::fs::remove_dir_all(&doomed)).map_err(|source| TrainError::io(path, source))
+}
+
+fn hash(path: &Path) -> Result<String> {
+    let file = File::open(path).map_err(|source| TrainError::io(path, source))?;
+    let mut hasher = blake3::Hasher::new();
+    hasher.update_reader(file).map_err(|source| TrainError::io(path, source))?;
+    Ok(hasher.finalize().to_hex().to_string())
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T> {
+    let text = std::fs::read_to_string(path).map_err(|source| TrainError::io(path, source))?;
+    serde_json::from_str(&text).map_err(|error| TrainError::checkpoint(path, format!("is malformed: {error}")))
+}
+
+/// Copies every parameter's tensors from a file into it.
+fn read_parameters<'a>(path: &Path, parameters: impl Iterator<Item = &'a Parameter>) -> Result<()> {
+    let _guard = no_grad_guard();
+    let file = File::open(path).map_err(|source| TrainError::io(path, source))?;
+    // SAFETY: private and read-only; a file that is truncated while it is mapped is beyond any reader's reach.
+    let map = unsafe { Mmap::map(&file) }.map_err(|source| TrainError::io(path, source))?;
+    let tensors = SafeTensors::deserialize(&map).map_err(|error| TrainError::checkpoint(path, error.to_string()))?;
+    for parameter in parameters {
+        for (name, mut target) in parameter.stored()? {
+            let view = tensors.tensor(&name).map_err(|error| TrainError::checkpoint(path, error.to_string()))?;
+            target.f_copy_(&fitting(path, &name, &view, &target)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn fitting(path: &Path, name: &str, view: &TensorView, target: &Tensor) -> Result<Tensor> {
+    let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
+    if view.dtype() != Dtype::F32 || shape != target.size() {
+        let found = format!("{name} is {:?} {shape:?}, expected F32 {:?}", view.dtype(), target.size());
+        return Err(TrainError::checkpoint(path, found));
+    }
+    Ok(Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?)
+}

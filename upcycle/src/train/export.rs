@@ -1,0 +1,107 @@
+//! Writing parameters to safetensors files, and a trained model to a folder in the Hugging Face layout.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use coppice_models::Model;
+use coppice_models::fs::{AtomicDir, Existing};
+use coppice_models::state::Parameter;
+use safetensors::tensor::{Dtype, View};
+use tch::{Device, Kind, Tensor};
+
+use super::error::{Result, TrainError};
+
+/// Files beside the weights that a model needs to read text; copied where the source has them.
+const COMPANIONS: [&str; 10] = [
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "arcade100k.tiktoken",
+    "chat_template.jinja",
+    "generation_config.json",
+    "modeling_stablelm_moe.py",
+];
+
+/// A tensor in memory as a file takes it: f32, contiguous, on the CPU.
+struct Plain {
+    shape: Vec<usize>,
+    tensor: Tensor,
+}
+
+impl Plain {
+    fn new(tensor: &Tensor) -> Result<Self> {
+        let tensor = tensor.f_detach()?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        Ok(Self { shape: tensor.size().iter().map(|&size| size as usize).collect(), tensor })
+    }
+}
+
+impl View for Plain {
+    fn dtype(&self) -> Dtype {
+        Dtype::F32
+    }
+
+    fn shape(&self) -> &[usize] {
+        &self.shape
+    }
+
+    fn data(&self) -> Cow<'_, [u8]> {
+        // SAFETY: the tensor is contiguous f32 in host memory, holds `data_len` bytes, and lives as long as the slice.
+        Cow::Borrowed(unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast(), self.data_len()) })
+    }
+
+    fn data_len(&self) -> usize {
+        self.tensor.numel() * size_of::<f32>()
+    }
+}
+
+/// Writes parameters as a safetensors file, packed ones as their parts, in f32.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write_parameters<'a>(path: &Path, parameters: impl Iterator<Item = &'a Parameter>) -> Result<()> {
+    let mut tensors = Vec::new();
+    for parameter in parameters {
+        for (name, tensor) in parameter.stored()? {
+            tensors.push((name, Plain::new(&tensor)?));
+        }
+    }
+    let metadata = HashMap::from([("format".to_owned(), "pt".to_owned())]);
+    safetensors::serialize_to_file(tensors, Some(metadata), path).map_err(|error| TrainError::checkpoint(path, error.to_string()))
+}
+
+/// Writes `config.json` and `model.safetensors` of a model into a folder that exists.
+///
+/// # Errors
+/// When a file cannot be written.
+pub(super) fn write_model(folder: &Path, model: &Model) -> Result<()> {
+    write_json(&folder.join("config.json"), &model.config.to_json("float32"))?;
+    write_parameters(&folder.join("model.safetensors"), model.parameters().iter())
+}
+
+/// Writes a value as indented JSON.
+///
+/// # Errors
+/// When the file cannot be written.
+pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).map_err(|error| TrainError::checkpoint(path, error.to_string()))?;
+    std::fs::write(path, text + "\n").map_err(|source| TrainError::io(path, source))
+}
+
+/// Exports a model to `folder` (replaced where it exists) in the Hugging Face layout, with the tokenizer files of `source`.
+///
+/// # Errors
+/// When a file cannot be read or written; an older export is untouched then.
+pub fn export(model: &Model, folder: &Path, source: Option<&Path>) -> Result<PathBuf> {
+    let target = AtomicDir::create(folder, Existing::Replace).map_err(coppice_models::Error::from)?;
+    write_model(target.path(), model)?;
+    let companions = source.into_iter().flat_map(|source| COMPANIONS.map(|name| (source.join(name), target.path().join(name))));
+    for (from, to) in companions.filter(|(from, _)| from.is_file()) {
+        std::fs::copy(&from, &to).map_err(|error| TrainError::io(&from, error))?;
+    }
+    target.commit().map_err(coppice_models::Error::from)?;
+    Ok(folder.to_path_buf())
+}

@@ -1,0 +1,24 @@
+//! Continued training of a dense or routed StableLM 2: AdamW, schedules, losses with balance, batches, checkpoints, metrics.
+//!
+//! One seed decides everything: on CPU the same recipe gives the same bits, and a run that was interrupted or killed and then resumed
+//! ends in the same weights as one that was not. A run folder holds `metrics.jsonl`, `checkpoints/step-…/` and, at the end, `model/`.
+
+pub mod checkpoint;
+pub mod data;
+pub mod error;
+pub mod export;
+pub mod losses;
+pub mod metrics;
+pub mod optimizer;
+pub mod progress;
+pub mod recipe;
+pub mod schedule;
+mod step;
+pub mod trainer;
+
+pub use data::TokenStream;
+pub use error::{Result, TrainError};
+pub use losses::{Evaluation, evaluate_loss};
+pub use progress::{Event, Outcome, Progress, Resume};
+pub use recipe::TrainConfig;
+pub use trainer::Trainer;

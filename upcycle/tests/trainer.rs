@@ -1,0 +1,345 @@
+//! Whole training runs of tiny models: learning, accumulation, resuming bit by bit, and everything that must stop a run.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coppice_models::config::{Config, Gate, MoeConfig};
+use coppice_models::init::{Random, stream, unit};
+use coppice_models::{Checkpoint, Model};
+use coppice_upcycle::train::metrics::{Line, StepMetrics, read};
+use coppice_upcycle::train::trainer::load_for_training;
+use coppice_upcycle::train::{Event, Outcome, Resume, TokenStream, TrainConfig, TrainError, Trainer, checkpoint, evaluate_loss};
+use serde_json::{Value, json};
+use tch::{Device, Kind, Tensor};
+
+const STEPS: u64 = 12;
+
+fn config(vocabulary: i64, moe: Option<(i64, Gate)>) -> Config {
+    let config = Config::from_json(&json!({
+        "model_type": "stablelm", "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
+        "num_attention_heads": 2, "max_position_embeddings": 64, "use_qkv_bias": true, "tie_word_embeddings": moe.is_none(),
+    }));
+    let experts = |(k, gate)| MoeConfig { num_experts: 4, experts_per_token: k, gate, layers: vec![1], expert_intermediate_size: 48 };
+    Config { moe: moe.map(experts), ..config.unwrap() }
+}
+
+fn model(config: &Config) -> Model {
+    Model::new(&Random { config, seed: 7, std: 0.05, device: Device::Cpu }, config, Device::Cpu).unwrap()
+}
+
+fn tokens(seed: u64, count: usize) -> TokenStream {
+    let mut rng = stream(seed, "tokens");
+    TokenStream::new((0..count).map(|_| (unit(&mut rng) * 60.0) as u32).collect::<Vec<_>>())
+}
+
+fn recipe(changes: &Value) -> TrainConfig {
+    let mut recipe = json!({
+        "steps": STEPS, "sequence_length": 16, "batch_size": 4, "micro_batch_size": 3, "seed": 3,
+        "schedule": {"peak": 1e-2, "warmup_steps": 3}, "validation": {"every_steps": 5}, "log": {"expert_load_every": 4},
+        "checkpoints": {"every_steps": 2, "keep_last": 3},
+    });
+    recipe.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
+    serde_json::from_value(recipe).unwrap()
+}
+
+fn top_1() -> Config {
+    config(64, Some((1, Gate::SoftmaxTopkSt)))
+}
+
+fn trainer(config: &Config, recipe: TrainConfig, folder: &Path) -> Trainer {
+    Trainer::new(model(config), recipe, tokens(1, 700), Some(tokens(2, 100)), folder).unwrap()
+}
+
+fn run(trainer: &mut Trainer, resume: Resume) -> Result<Outcome, TrainError> {
+    trainer.run(resume, &mut |_| {}, &AtomicBool::new(false))
+}
+
+/// Runs until step `last` is done, then asks for an interruption.
+fn run_until(trainer: &mut Trainer, last: u64, resume: Resume) -> Outcome {
+    let stop = AtomicBool::new(false);
+    let mut watch = |event: &Event| {
+        if let Event::Step(progress) = event {
+            stop.store(progress.step == last, Ordering::Relaxed);
+        }
+    };
+    trainer.run(resume, &mut watch, &stop).unwrap()
+}
+
+/// Weights, moments and number of updates, bit for bit.
+fn bits(trainer: &Trainer) -> (Vec<Vec<u32>>, u64) {
+    let all = trainer.optimizer().parameters().chain(trainer.optimizer().moments());
+    let flat = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach().flatten(0, -1)).unwrap();
+    (all.map(|p| flat(&p.tensor).into_iter().map(f32::to_bits).collect()).collect(), trainer.optimizer().updates())
+}
+
+/// The metrics without what depends on the clock.
+fn metrics(folder: &Path) -> Vec<Line> {
+    let timeless = |line| match line {
+        Line::Step(step) => Line::Step(StepMetrics { tokens_per_second: 0.0, ..step }),
+        other => other,
+    };
+    read(&folder.join("metrics.jsonl")).unwrap().into_iter().map(timeless).collect()
+}
+
+fn step_lines(folder: &Path) -> Vec<StepMetrics> {
+    metrics(folder).into_iter().filter_map(|line| if let Line::Step(step) = line { Some(step) } else { None }).collect()
+}
+
+#[test]
+fn an_interrupted_run_resumes_bit_by_bit() {
+    for config in [config(64, None), top_1()] {
+        let (straight, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let mut whole = trainer(&config, recipe(&json!({})), straight.path());
+        run(&mut whole, Resume::Never).unwrap();
+        let mut first = trainer(&config, recipe(&json!({})), stopped.path());
+        let outcome = run_until(&mut first, 7, Resume::Auto);
+        let checkpoint = stopped.path().join("checkpoints/step-00000007");
+        assert_eq!(outcome, Outcome::Interrupted { step: 7, checkpoint });
+        assert!(!stopped.path().join("model").exists());
+        let mut second = trainer(&config, recipe(&json!({})), stopped.path());
+        run(&mut second, Resume::Auto).unwrap();
+        assert_eq!(bits(&second), bits(&whole));
+        assert_eq!(metrics(stopped.path()), metrics(straight.path()));
+        assert_eq!(step_lines(stopped.path()).iter().map(|line| line.step).collect::<Vec<_>>(), (1..=STEPS).collect::<Vec<_>>());
+    }
+}
+
+/// Not a test of its own: the process that [`a_killed_run_resumes_bit_by_bit`] starts, which dies in the middle of its run.
+#[test]
+fn dies_when_told_to() {
+    let (Ok(folder), Ok(step)) = (std::env::var("COPPICE_TEST_FOLDER"), std::env::var("COPPICE_TEST_STEP")) else { return };
+    let step: u64 = step.parse().unwrap();
+    let mut watch = |event: &Event| {
+        if matches!(event, Event::Step(progress) if progress.step == step) {
+            std::process::abort();
+        }
+    };
+    trainer(&top_1(), recipe(&json!({})), Path::new(&folder)).run(Resume::Auto, &mut watch, &AtomicBool::new(false)).unwrap();
+}
+
+#[test]
+fn a_killed_run_resumes_bit_by_bit() {
+    let (straight, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut whole = trainer(&top_1(), recipe(&json!({})), straight.path());
+    run(&mut whole, Resume::Never).unwrap();
+    let mut rng = stream(u64::from(std::process::id()), "a random step");
+    for earliest in [2, 7] {
+        let step = earliest + (unit(&mut rng) * 5.0) as u64 % 5;
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", "dies_when_told_to"])
+            .env("COPPICE_TEST_FOLDER", killed.path())
+            .env("COPPICE_TEST_STEP", step.to_string())
+            .output()
+            .unwrap();
+        assert!(child.status.signal().is_some(), "step {step}: {child:?}");
+    }
+    let mut resumed = trainer(&top_1(), recipe(&json!({})), killed.path());
+    run(&mut resumed, Resume::Auto).unwrap();
+    assert_eq!(bits(&resumed), bits(&whole));
+    assert_eq!(metrics(killed.path()), metrics(straight.path()));
+}
+
+#[test]
+fn a_damaged_checkpoint_is_named_and_skipped() {
+    let (straight, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let mut whole = trainer(&top_1(), recipe(&json!({})), straight.path());
+    run(&mut whole, Resume::Never).unwrap();
+    run_until(&mut trainer(&top_1(), recipe(&json!({})), folder.path()), 9, Resume::Never);
+    let checkpoints = folder.path().join("checkpoints");
+    let names = |path: &Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(
+        checkpoint::list(&checkpoints).unwrap().iter().map(|p| names(p)).collect::<Vec<_>>(),
+        ["step-00000006", "step-00000008", "step-00000009"]
+    );
+    let weights = checkpoints.join("step-00000009/model.safetensors");
+    let mut bytes = std::fs::read(&weights).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 4;
+    std::fs::write(&weights, bytes).unwrap();
+    std::fs::remove_file(checkpoints.join("step-00000008/manifest.json")).unwrap();
+    std::fs::create_dir(checkpoints.join(".step-00000011.tmp")).unwrap();
+    let mut seen = Vec::new();
+    let mut watch = |event: &Event| match event {
+        Event::Skipped { path, reason } => seen.push(format!("{} {}", names(path), reason.contains("damaged"))),
+        Event::Resumed { step, .. } => seen.push(format!("resumed {step}")),
+        _ => {}
+    };
+    let mut resumed = trainer(&top_1(), recipe(&json!({})), folder.path());
+    resumed.run(Resume::Auto, &mut watch, &AtomicBool::new(false)).unwrap();
+    assert_eq!(seen, ["step-00000009 true", "step-00000008 false", "resumed 6"]);
+    assert_eq!(bits(&resumed), bits(&whole));
+    assert_eq!(metrics(folder.path()), metrics(straight.path()));
+    assert!(!checkpoints.join(".step-00000011.tmp").exists());
+}
+
+#[test]
+fn the_export_is_the_model_and_brings_the_tokenizer() {
+    let (folder, source) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    std::fs::write(source.path().join("tokenizer.json"), "{}").unwrap();
+    let mut trainer = trainer(&top_1(), recipe(&json!({})), folder.path()).with_tokenizer_of(source.path());
+    let Outcome::Finished { model: exported, validation: Some(validation) } = run(&mut trainer, Resume::Never).unwrap() else { panic!() };
+    assert!(exported.join("tokenizer.json").exists());
+    let checkpoint = Checkpoint::open(&exported).unwrap();
+    assert_eq!(checkpoint.config, top_1());
+    let loaded = Model::load(&checkpoint, Kind::Float, Device::Cpu).unwrap();
+    let found = evaluate_loss(&loaded, &tokens(2, 100), 16, 3, 0).unwrap();
+    assert_eq!(found, validation);
+    assert_eq!(found.tokens, 96);
+    assert!(matches!(metrics(folder.path()).last(), Some(Line::Validation(line)) if line.validation == found && line.step == STEPS));
+}
+
+#[test]
+fn micro_batches_do_not_change_the_mean() {
+    // A dense model: the balance loss is defined over a micro-batch.
+    let folder = tempfile::tempdir().unwrap();
+    let losses = [1, 3, 4].map(|size| {
+        let folder = folder.path().join(size.to_string());
+        run(&mut trainer(&config(64, None), recipe(&json!({"micro_batch_size": size})), &folder), Resume::Never).unwrap();
+        step_lines(&folder).iter().map(|line| [line.loss, line.grad_norm]).collect::<Vec<_>>()
+    });
+    for other in &losses[1..] {
+        for (one, other) in losses[0].iter().flatten().zip(other.iter().flatten()) {
+            assert!((one - other).abs() < 1e-4 * one.abs(), "{one} {other}");
+        }
+    }
+}
+
+#[test]
+fn the_first_loss_and_gradient_are_autograds_own() {
+    // One plain pass: whole logits, libtorch's cross entropy, one backward.
+    for config in [config(64, None), config(64, Some((2, Gate::TopkSoftmax)))] {
+        let folder = tempfile::tempdir().unwrap();
+        let changes = json!({"order": "sequential", "losses": {"balance_coefficient": 0.0}});
+        run(&mut trainer(&config, recipe(&changes), folder.path()), Resume::Never).unwrap();
+        let model = model(&config);
+        let mut parameters = model.parameters();
+        parameters.iter_mut().for_each(|p| drop(p.tensor.requires_grad_(true)));
+        let ids: Vec<i64> = (0..4).flat_map(|b| tokens(1, 700).ids()[b * 16..b * 16 + 17].to_vec()).map(i64::from).collect();
+        let ids = Tensor::from_slice(&ids).view([4, 17]);
+        let logits = model.forward(&ids.narrow(1, 0, 16)).unwrap().flatten(0, 1);
+        let loss = logits.cross_entropy_for_logits(&ids.narrow(1, 1, 16).flatten(0, 1));
+        loss.backward();
+        let squares: f64 = parameters.iter().map(|p| p.tensor.grad().square().sum(Kind::Double).double_value(&[])).sum();
+        let first = &step_lines(folder.path())[0];
+        assert!((first.loss - loss.double_value(&[])).abs() < 1e-5, "{} {loss:?}", first.loss);
+        assert!((first.grad_norm - squares.sqrt()).abs() < 1e-5 * first.grad_norm, "{} {}", first.grad_norm, squares.sqrt());
+    }
+}
+
+#[test]
+fn the_log_holds_router_norms_and_loads() {
+    let folder = tempfile::tempdir().unwrap();
+    run(&mut trainer(&top_1(), recipe(&json!({})), folder.path()), Resume::Never).unwrap();
+    let lines = step_lines(folder.path());
+    assert!(lines.iter().all(|line| line.router_grad_norm.unwrap() > 0.0 && line.balance.unwrap() > 0.5 && line.z.unwrap() > 0.0));
+    assert!(lines.iter().all(|line| line.expert_load.is_some() == (line.step == 1 || line.step.is_multiple_of(4))));
+    let load = &lines[0].expert_load.as_ref().unwrap()[0];
+    assert_eq!((load.layer, load.share.len()), (1, 4));
+    assert!((load.share.iter().sum::<f64>() - 1.0).abs() < 1e-12);
+    // Mixtral's order at top-1 gives the constant weight 1: without a balance loss its router gets no gradient at all.
+    let folder = tempfile::tempdir().unwrap();
+    let config = config(64, Some((1, Gate::TopkSoftmax)));
+    run(&mut trainer(&config, recipe(&json!({"losses": {"balance_coefficient": 0.0}})), folder.path()), Resume::Never).unwrap();
+    assert!(step_lines(folder.path()).iter().all(|line| line.router_grad_norm == Some(0.0)));
+}
+
+#[test]
+fn a_finished_run_is_not_run_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut first = trainer(&config(64, None), recipe(&json!({})), folder.path());
+    let outcome = run(&mut first, Resume::Never).unwrap();
+    let mut second = trainer(&config(64, None), recipe(&json!({})), folder.path());
+    assert!(matches!(run(&mut second, Resume::Never), Err(TrainError::Occupied(_))));
+    assert_eq!(run(&mut second, Resume::Auto).unwrap(), outcome);
+    assert_eq!(bits(&second), bits(&first));
+    assert_eq!(step_lines(folder.path()).len(), STEPS as usize);
+}
+
+#[test]
+fn another_recipe_or_other_tokens_do_not_resume() {
+    let folder = tempfile::tempdir().unwrap();
+    run_until(&mut trainer(&config(64, None), recipe(&json!({})), folder.path()), 5, Resume::Never);
+    let mut other = trainer(&config(64, None), recipe(&json!({"seed": 4, "steps": 20})), folder.path());
+    let sentence = run(&mut other, Resume::Auto).unwrap_err().to_string();
+    assert!(sentence.ends_with("was made by another recipe, which differs in seed, steps"), "{sentence}");
+    let mut other = Trainer::new(model(&config(64, None)), recipe(&json!({})), tokens(5, 700), None, folder.path()).unwrap();
+    assert!(run(&mut other, Resume::Auto).unwrap_err().to_string().contains("other training tokens"));
+    let mut other = trainer(&top_1(), recipe(&json!({})), folder.path());
+    assert!(run(&mut other, Resume::Auto).unwrap_err().to_string().contains("another model"));
+    // What does not decide the weights may change.
+    let changed = recipe(&json!({"checkpoints": {"every_steps": 4, "keep_last": 1}, "log": {"expert_load_every": 1}}));
+    run(&mut trainer(&config(64, None), changed, folder.path()), Resume::Auto).unwrap();
+    assert_eq!(checkpoint::list(&folder.path().join("checkpoints")).unwrap().len(), 1);
+}
+
+#[test]
+fn a_loss_that_is_not_finite_stops_the_run_and_names_the_last_good_checkpoint() {
+    let folder = tempfile::tempdir().unwrap();
+    let explosive =
+        json!({"schedule": {"peak": 1e30, "warmup_steps": 0}, "checkpoints": {"every_steps": 1}, "optimizer": {"weight_decay": 0.0}});
+    let error = run(&mut trainer(&config(64, None), recipe(&explosive), folder.path()), Resume::Never).unwrap_err();
+    let TrainError::NonFinite { step, checkpoint: Some(path), .. } = &error else { panic!("{error}") };
+    assert_eq!(checkpoint::verify(path).unwrap().step, step - 1);
+    assert!(error.to_string().contains("the last good checkpoint is"), "{error}");
+    assert!(!folder.path().join("model").exists());
+}
+
+#[test]
+fn what_cannot_be_trained_is_refused_before_anything_is_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let run = folder.path().join("run");
+    let refuse = |changes: &Value, stream: TokenStream| {
+        let error = Trainer::new(model(&config(64, None)), recipe(changes), stream, None, &run).unwrap_err().to_string();
+        assert!(!run.exists());
+        error
+    };
+    assert!(refuse(&json!({}), TokenStream::new(vec![64; 100])).contains("id 64 at position 0"));
+    assert!(refuse(&json!({}), tokens(1, 10)).contains("10 tokens make 0 sequences"));
+    assert!(refuse(&json!({"sequence_length": 65}), tokens(1, 700)).contains("context holds 64"));
+    assert!(refuse(&json!({"steps": 0}), tokens(1, 700)).contains("steps is 0"));
+    assert!(refuse(&json!({"optimizer": {"betas": [0.9, 1.0]}}), tokens(1, 700)).contains("optimizer.betas"));
+    let unknown = toml::from_str::<TrainConfig>("steps = 1\nsequence_length = 2\nbatch_size = 1\nstep = 3\n[schedule]\npeak = 1e-3\n");
+    assert!(unknown.unwrap_err().to_string().contains("unknown field `step`"));
+    // A model over a mapped file cannot be written to.
+    let mut small = trainer(&config(64, None), recipe(&json!({"steps": 3})), &run);
+    small.run(Resume::Never, &mut |_| {}, &AtomicBool::new(false)).unwrap();
+    let checkpoint = Checkpoint::open(run.join("model")).unwrap();
+    let mapped = Model::load(&checkpoint, Kind::Float, Device::Cpu).unwrap();
+    let error = Trainer::new(mapped, recipe(&json!({})), tokens(1, 700), None, folder.path().join("other")).unwrap_err();
+    assert!(error.to_string().contains("owns f32 weights"));
+    let owned = load_for_training(&checkpoint, Device::Cpu).unwrap();
+    assert!(Trainer::new(owned, recipe(&json!({})), tokens(1, 700), None, folder.path().join("other")).is_ok());
+}
+
+/// The bytes of the shared Shakespeare text, or none where the shared data is not there.
+fn shakespeare() -> Option<TokenStream> {
+    let data = std::env::var_os("COPPICE_DATA").map_or(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data"), Into::into);
+    let path = data.join("corpus/small/tinyshakespeare.txt.zst");
+    let Ok(file) = std::fs::File::open(&path) else {
+        eprintln!("SKIPPED: {} is not there (set COPPICE_DATA)", path.display());
+        return None;
+    };
+    let bytes = zstd::decode_all(file).unwrap();
+    Some(TokenStream::new(bytes.into_iter().map(u32::from).collect::<Vec<_>>()))
+}
+
+#[test]
+fn text_is_learned() {
+    let Some(text) = shakespeare() else { return };
+    let (train, valid) = text.ids().split_at(text.ids().len() - 20_000);
+    let changes = json!({
+        "steps": 120, "sequence_length": 64, "batch_size": 8, "micro_batch_size": 0, "validation": {"every_steps": 60, "max_tokens": 4000},
+        "checkpoints": {}, "schedule": {"peak": 5e-3, "warmup_steps": 10},
+    });
+    for config in [config(256, None), config(256, Some((1, Gate::SoftmaxTopkSt))), config(256, Some((2, Gate::TopkSoftmax)))] {
+        let folder = tempfile::tempdir().unwrap();
+        let (train, valid) = (TokenStream::new(train), TokenStream::new(valid));
+        let mut trainer = Trainer::new(model(&config), recipe(&changes), train, Some(valid), folder.path()).unwrap();
+        let Outcome::Finished { validation: Some(validation), .. } = run(&mut trainer, Resume::Never).unwrap() else { panic!() };
+        let lines = step_lines(folder.path());
+        // Untrained: ln 256 = 5.5. Letter frequencies alone leave 3.3 nats a byte.
+        assert!(lines[0].loss > 5.0 && validation.loss < 2.9, "{} {validation:?}", lines[0].loss);
+        assert_eq!(metrics(folder.path()).len(), 122);
+    }
+}
