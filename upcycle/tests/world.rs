@@ -4,7 +4,7 @@ mod small_world;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use coppice_upcycle::world::{Attribute, Document, Group, Kind, Person, Question, Split, World, WorldConfig};
+use coppice_upcycle::world::{Attribute, Document, ExposureLevel, Group, Kind, Person, Question, Split, World, WorldConfig};
 use small_world::{small, world};
 
 fn biographies_of<'a>(documents: &'a [Document], person: &'a Person) -> impl Iterator<Item = &'a Document> {
@@ -151,7 +151,7 @@ fn validation_repeats_no_biography_of_the_training_text() {
 fn pools_have_their_sizes_and_no_answer_begins_another() {
     let world = world(small());
     let pools = world.pools();
-    assert_eq!(Attribute::ALL.map(|attribute| pools.size(attribute)), [12 * 28 * 4, 100, 100, 50, 100, 50]);
+    assert_eq!(Attribute::ALL.map(|attribute| pools.size(attribute)), [12 * 28 * 4, 50, 50, 50, 50, 25]);
     assert!((pools.entropy(Attribute::Major) - 50f64.ln()).abs() < 1e-12);
     for attribute in Attribute::ALL {
         let answers = pools.answers(attribute);
@@ -171,9 +171,22 @@ fn the_employers_city_follows_from_the_employer_and_is_uniform() {
         assert_eq!(*home.entry(employer).or_insert(city), city);
         *counts.entry(city).or_default() += 1.0;
     }
-    // The plug-in entropy of n = 4,000 draws from k = 50 falls short of ln k by about (k - 1) / 2n = 0.006 nats.
+    // The plug-in entropy of n = 4,000 draws from k = 25 falls short of ln k by about (k - 1) / 2n = 0.003 nats.
     let entropy: f64 = counts.values().map(|count| count / 4000.0).map(|share| -share * share.ln()).sum();
-    assert!((entropy - 50f64.ln()).abs() < 0.02, "{entropy}");
+    assert!((entropy - 25f64.ln()).abs() < 0.01, "{entropy}");
+}
+
+#[test]
+fn people_told_equally_often_share_the_values_evenly() {
+    let levels = vec![ExposureLevel { exposures_per_pass: 7, people: 120 }];
+    let world = world(WorldConfig { levels, passes: 1, ..small() });
+    for attribute in [Attribute::BirthCity, Attribute::University, Attribute::Major, Attribute::Employer] {
+        let mut counts = vec![0; 50];
+        world.people().iter().for_each(|person| counts[person.truth.index(attribute)] += 1);
+        assert!(counts.iter().all(|&count| count == 2 || count == 3), "{attribute:?}: {counts:?}");
+    }
+    let pairs = world.people().iter().map(|person| (person.truth.index(Attribute::BirthCity), person.truth.index(Attribute::Major)));
+    assert!(pairs.collect::<HashSet<_>>().len() > 100, "two attributes go hand in hand");
 }
 
 #[test]

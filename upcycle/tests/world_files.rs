@@ -26,7 +26,9 @@ fn written_files_match_the_manifest_and_the_world() {
     let world = world(small());
     let manifest = world.write(folder.path()).unwrap();
     let read = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
-    assert_eq!(serde_json::from_str::<Manifest>(&read("manifest.json")).unwrap(), manifest);
+    let kept: Manifest = serde_json::from_str(&read("manifest.json")).unwrap();
+    assert_eq!((&kept.config, &kept.files), (&manifest.config, &manifest.files));
+    assert!((kept.pool_entropies[&Attribute::EmployerCity] - 25f64.ln()).abs() < 1e-12);
     for (name, entry) in &manifest.files {
         assert_eq!(blake3::hash(read(name).as_bytes()).to_hex().as_str(), entry.blake3);
         assert_eq!(read(name).len() as u64, entry.bytes);
@@ -49,7 +51,7 @@ fn grades_are_exact() {
         |group, attribute| world.questions().find(|question| question.group == group && question.attribute == attribute).unwrap();
     let known = question(Group::Known, Attribute::EmployerCity);
     let other = pools.answers(Attribute::EmployerCity).iter().find(|city| **city != known.answer).unwrap();
-    let city_without_employers = &pools.answers(Attribute::BirthCity)[99];
+    let city_without_employers = &pools.answers(Attribute::BirthCity)[49];
     let cases = [
         (format!(" {}.", known.answer.to_uppercase()), Grade::Correct),
         (format!(" {}<|endoftext|>Question", known.answer), Grade::Correct),
@@ -74,7 +76,7 @@ fn grades_are_exact() {
 fn a_knob_out_of_its_limits_is_named() {
     let level = |exposures_per_pass| ExposureLevel { exposures_per_pass, people: 1 };
     let mut pools = WorldConfig::default().pools;
-    pools.employers = 99;
+    pools.employers = 49;
     let cases = [
         (WorldConfig { passes: 0, ..small() }, "passes = 0"),
         (WorldConfig { templates: 9, ..small() }, "templates = 9"),
@@ -97,9 +99,9 @@ fn a_knob_out_of_its_limits_is_named() {
 #[test]
 fn demanded_bits_follow_the_formula() {
     let world = world(WorldConfig { ambiguous_share: 0.0, wrong_share: 0.0, ..small() });
-    // 30 told people; names out of 32 × 8 × 48 × 24; values log2(1344 × 100 × 100 × 50 × 100).
+    // 30 told people; names out of 32 × 8 × 48 × 24; values log2(1344 × 50 × 50 × 50 × 50).
     let names = 30.0 * ((32 * 8 * 48 * 24) as f64 / 30.0).log2();
-    let values = 30.0 * (1344.0 * 100.0 * 100.0 * 50.0 * 100.0_f64).log2();
+    let values = 30.0 * (1344.0 * 50.0_f64.powi(4)).log2();
     assert!((world.demanded_bits() - names - values).abs() < 1e-6);
 }
 

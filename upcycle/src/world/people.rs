@@ -98,9 +98,10 @@ impl<'a> Census<'a> {
     }
 
     fn level(&mut self, level: &ExposureLevel) -> Vec<Person> {
-        let places = self.places(level);
-        let numbered = places.into_iter().enumerate();
-        numbered.map(|(index, (group, split))| self.person([level.exposures_per_pass, index], group, split)).collect()
+        let exposures = level.exposures_per_pass;
+        let facts = self.pools.deal_facts(level.people, exposures, self.streams);
+        let numbered = self.places(level).into_iter().zip(facts).enumerate();
+        numbered.map(|(index, (place, truth))| self.person([exposures, index], place, truth)).collect()
     }
 
     /// Who in a level is planted and who is trained on questions: shuffled, and in equal shares of every group.
@@ -121,10 +122,9 @@ impl<'a> Census<'a> {
         (0..people).map(|index| (group, if index < train { Split::Train } else { Split::Test })).collect()
     }
 
-    fn person(&mut self, key: [usize; 2], group: Group, split: Split) -> Person {
+    fn person(&mut self, key: [usize; 2], (group, split): (Group, Split), truth: Facts) -> Person {
         let mut rng = self.streams.rng("person", &key);
         let name = self.unused_name(&mut rng);
-        let truth = self.pools.draw_facts(&mut rng);
         let other = self.pools.draw_other_facts(&truth, &mut rng);
         let told = match group {
             Group::Known => vec![truth],

@@ -1,7 +1,9 @@
 //! The closed pools from which every attribute takes its values, and their entropies.
 //!
-//! Values are drawn uniformly, so the ideal answer about a stranger is the pool itself: entropy ln(pool size), in nats. The
-//! employer's city follows from the employer; every such city belongs to equally many employers, so its pool is uniform too.
+//! Values are uniform, so the ideal answer about a stranger is the pool itself: entropy ln(pool size), in nats. The employer's
+//! city follows from the employer; every such city belongs to equally many employers, so its pool is uniform too. Among people
+//! told equally often values are dealt like cards, not drawn: a few people told a hundred times would otherwise make some values
+//! popular, and popular values are what a model guesses.
 
 use rand::RngExt;
 use rand::seq::SliceRandom;
@@ -69,7 +71,7 @@ pub struct PoolSizes {
 
 impl Default for PoolSizes {
     fn default() -> Self {
-        Self { birth_years: 4, cities: 100, universities: 100, majors: 50, employers: 100, employer_cities: 50 }
+        Self { birth_years: 4, cities: 50, universities: 50, majors: 50, employers: 50, employer_cities: 25 }
     }
 }
 
@@ -140,8 +142,22 @@ impl Pools {
 
     /// A person's facts, every free attribute drawn uniformly.
     pub(super) fn draw_facts(&self, rng: &mut ChaCha12Rng) -> Facts {
-        let mut facts = Attribute::ALL.map(|attribute| rng.random_range(0..self.size(attribute)));
-        facts[Attribute::EmployerCity as usize] = self.employer_city_of(facts[Attribute::Employer as usize]);
+        self.complete(Attribute::ALL.map(|attribute| rng.random_range(0..self.size(attribute))))
+    }
+
+    /// The facts of `people` people told `exposures` times a pass. Each free attribute's values are dealt from a shuffled deck of
+    /// its pool, and from the next deck when one is used up; more people leave the first ones' facts as they were.
+    pub(super) fn deal_facts(&self, people: usize, exposures: usize, streams: &Streams) -> Vec<Facts> {
+        let columns = Attribute::ALL.map(|attribute| {
+            let deck = |round| shuffled_indices(self.size(attribute), &mut streams.rng("deck", &[exposures, attribute as usize, round]));
+            (0..).flat_map(deck).take(people).collect::<Vec<_>>()
+        });
+        (0..people).map(|index| self.complete(std::array::from_fn(|attribute| columns[attribute][index]))).collect()
+    }
+
+    /// Puts the employer's city beside the employer.
+    fn complete(&self, mut facts: [usize; 6]) -> Facts {
+        facts[Attribute::EmployerCity as usize] = facts[Attribute::Employer as usize] % self.employer_city.len();
         Facts(facts)
     }
 
@@ -156,15 +172,16 @@ impl Pools {
         other[Attribute::Employer as usize] = other[Attribute::EmployerCity as usize] + round * cities;
         Facts(other)
     }
-
-    /// The position of the city of the employer at `employer`.
-    fn employer_city_of(&self, employer: usize) -> usize {
-        employer % self.employer_city.len()
-    }
 }
 
 fn pairs(stems: &[&str], separator: &str, endings: &[&str]) -> Vec<String> {
     stems.iter().flat_map(|stem| endings.iter().map(move |ending| format!("{stem}{separator}{ending}"))).collect()
+}
+
+fn shuffled_indices(size: usize, rng: &mut ChaCha12Rng) -> Vec<usize> {
+    let mut indices: Vec<_> = (0..size).collect();
+    indices.shuffle(rng);
+    indices
 }
 
 fn birth_dates(years: usize) -> Vec<String> {
