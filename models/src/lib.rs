@@ -3,6 +3,7 @@
 
 pub mod cache;
 pub mod candidates;
+pub mod chat;
 pub mod checkpoint;
 pub mod config;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod sampling;
 pub mod score;
 pub mod state;
 pub mod tensors;
+pub mod tokenizer;
 
 pub use checkpoint::Checkpoint;
 pub use config::{Config, Gate, MoeConfig};
