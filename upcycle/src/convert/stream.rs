@@ -1,0 +1,178 @@
+//! Moves tensors from a mapped checkpoint into files, a chunk at a time.
+//!
+//! Where the element type stays, bytes go from the mapping to the file as they are. Every source tensor is scanned for NaN and
+//! infinity once, however often it is written, and its pages are given back with its last use.
+
+use std::borrow::Cow;
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use coppice_models::Checkpoint;
+use coppice_models::checkpoint::kind_of;
+use coppice_models::init::normal;
+use safetensors::Dtype;
+use tch::{Device, Kind, Tensor};
+
+use super::Progress;
+use super::error::{ConvertError, Result};
+use super::plan::{Plan, Step};
+use crate::methods::Recipe;
+use crate::writer::{SafetensorsWriter, TensorHeader};
+
+/// Bytes moved between two looks at the interrupt flag; a multiple of every element size.
+const CHUNK: usize = 8 << 20;
+
+/// The state of a conversion under way.
+pub(crate) struct Stream<'a> {
+    source: &'a Checkpoint,
+    seed: u64,
+    uses: HashMap<&'a str, usize>,
+    scanned: HashSet<&'a str>,
+    written: u64,
+    total: u64,
+    progress: &'a mut dyn FnMut(Progress),
+    interrupted: &'a AtomicBool,
+}
+
+impl<'a> Stream<'a> {
+    pub(crate) fn new(
+        source: &'a Checkpoint,
+        seed: u64,
+        plan: &'a Plan,
+        progress: &'a mut dyn FnMut(Progress),
+        interrupted: &'a AtomicBool,
+    ) -> Self {
+        let mut uses = HashMap::new();
+        for step in &plan.steps {
+            *uses.entry(step.recipe.source()).or_insert(0) += 1;
+        }
+        Self { source, seed, uses, scanned: HashSet::new(), written: 0, total: plan.bytes(), progress, interrupted }
+    }
+
+    /// Makes one tensor and appends it to `file`.
+    pub(crate) fn step(&mut self, step: &'a Step, file: &mut SafetensorsWriter) -> Result<()> {
+        let header = &step.header;
+        match &step.recipe {
+            Recipe::Copy(name) => self.copy(name, header, file)?,
+            Recipe::Normal { std, .. } => {
+                let values = normal(self.seed, &header.name, header.shape.iter().product(), *std);
+                self.put(&encode(&Tensor::f_from_slice(&values)?, header.dtype)?, header, file)?;
+            }
+            Recipe::Derived { source, make, .. } => {
+                self.scan(source, self.source.bytes(source)?)?;
+                let made = make(&self.source.load(source, Kind::Float, Device::Cpu)?)?;
+                self.put(&encode(&made, header.dtype)?, header, file)?;
+            }
+        }
+        self.used(step.recipe.source())
+    }
+
+    fn copy(&mut self, name: &'a str, header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
+        let bytes = self.source.bytes(name)?;
+        let stored = self.source.entry(name).map_or(header.dtype, |entry| entry.dtype);
+        let (known, last) = (self.scanned.contains(name), self.uses.get(name) == Some(&1));
+        for chunk in bytes.chunks(CHUNK) {
+            if !known {
+                self.finite(name, chunk, stored)?;
+            }
+            self.put(&converted(chunk, stored, header.dtype)?, header, file)?;
+            if last {
+                self.source.release(name)?;
+            }
+        }
+        self.scanned.insert(name);
+        Ok(())
+    }
+
+    /// Appends bytes of the tensor at hand; those that are not a source's own are checked for overflow.
+    fn put(&mut self, bytes: &Cow<[u8]>, header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
+        if self.interrupted.load(Ordering::Relaxed) {
+            return Err(ConvertError::Interrupted);
+        }
+        if matches!(bytes, Cow::Owned(_)) && !all_finite(bytes, header.dtype) {
+            return Err(ConvertError::Overflow { tensor: header.name.clone(), dtype: header.dtype });
+        }
+        file.write(bytes)?;
+        self.written += bytes.len() as u64;
+        (self.progress)(Progress { tensor: &header.name, written: self.written, total: self.total });
+        Ok(())
+    }
+
+    /// Looks through a whole tensor, unless that was done before.
+    fn scan(&mut self, name: &'a str, bytes: &[u8]) -> Result<()> {
+        let stored = self.source.entry(name).map_or(Dtype::F32, |entry| entry.dtype);
+        if self.scanned.insert(name) { self.finite(name, bytes, stored) } else { Ok(()) }
+    }
+
+    fn finite(&self, name: &str, bytes: &[u8], dtype: Dtype) -> Result<()> {
+        let refuse = || ConvertError::NonFinite { path: self.source.folder.clone(), tensor: name.to_owned() };
+        if all_finite(bytes, dtype) { Ok(()) } else { Err(refuse()) }
+    }
+
+    /// Counts a use; the pages go back to the system after the last.
+    fn used(&mut self, name: &'a str) -> Result<()> {
+        let left = self.uses.entry(name).or_insert(1);
+        *left -= 1;
+        if *left == 0 { Ok(self.source.release(name)?) } else { Ok(()) }
+    }
+}
+
+/// Whether no element has all exponent bits set, the mark of NaN and infinity in every IEEE-like type.
+fn all_finite(bytes: &[u8], dtype: Dtype) -> bool {
+    let halves = |mask: u16| {
+        let special = |element: &[u8]| u16::from_le_bytes([element[0], element[1]]) & mask == mask;
+        !bytes.chunks_exact(2).fold(false, |found, element| found | special(element))
+    };
+    match dtype {
+        Dtype::F16 => halves(0x7C00),
+        Dtype::BF16 => halves(0x7F80),
+        _ => {
+            const MASK: u32 = 0x7F80_0000;
+            let special = |e: &[u8]| u32::from_le_bytes([e[0], e[1], e[2], e[3]]) & MASK == MASK;
+            !bytes.chunks_exact(4).fold(false, |found, element| found | special(element))
+        }
+    }
+}
+
+/// Elements in another type; the bytes themselves where it is the same.
+fn converted(bytes: &[u8], from: Dtype, to: Dtype) -> Result<Cow<'_, [u8]>> {
+    if from == to {
+        return Ok(Cow::Borrowed(bytes));
+    }
+    let count = (bytes.len() * 8 / from.bitsize()) as i64;
+    encode(&Tensor::f_from_data_size(bytes, &[count], kind_of(from)?)?, to)
+}
+
+/// A tensor's elements in type `to`, little-endian.
+fn encode(tensor: &Tensor, to: Dtype) -> Result<Cow<'static, [u8]>> {
+    let tensor = tensor.f_to_kind(kind_of(to)?)?.f_contiguous()?;
+    let mut bytes = vec![0; tensor.numel() * to.bitsize() / 8];
+    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
+    Ok(Cow::Owned(bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use half::{bf16, f16};
+
+    #[test]
+    fn the_scan_agrees_with_is_finite_on_every_sixteen_bit_pattern() {
+        for bits in 0..=u16::MAX {
+            assert_eq!(all_finite(&bits.to_le_bytes(), Dtype::F16), f16::from_bits(bits).is_finite());
+            assert_eq!(all_finite(&bits.to_le_bytes(), Dtype::BF16), bf16::from_bits(bits).is_finite());
+        }
+        for value in [0.0, -0.0, f32::MAX, f32::MIN_POSITIVE, 1e-45, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(all_finite(&value.to_le_bytes(), Dtype::F32), value.is_finite());
+        }
+    }
+
+    #[test]
+    fn conversion_rounds_as_the_half_crate_does() {
+        let values: Vec<f32> = (0..1000).map(|i| (f64::from(i) * 0.37 - 100.0).exp2() as f32 * 1e10).collect();
+        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        let expected: Vec<u8> = values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect();
+        assert_eq!(*converted(&bytes, Dtype::F32, Dtype::BF16).unwrap(), expected);
+        assert!(matches!(converted(&bytes, Dtype::F32, Dtype::F32).unwrap(), Cow::Borrowed(_)));
+    }
+}
