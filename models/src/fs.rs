@@ -173,7 +173,11 @@ impl AtomicDir {
         let moved = rustix::fs::renameat_with(CWD, self.path(), CWD, &self.target, flags);
         moved.map_err(|errno| renamed(&self.target, errno.into()))?;
         sync_dir(parent(&self.target))?;
-        if swap { self.temporary.close().map_err(FsError::io("remove the old", &self.target)) } else { Ok(drop(self.temporary.keep())) }
+        if swap {
+            return self.temporary.close().map_err(FsError::io("remove the old", &self.target));
+        }
+        let _moved_away = self.temporary.keep();
+        Ok(())
     }
 }
 

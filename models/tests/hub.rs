@@ -208,6 +208,16 @@ fn a_server_without_ranges_means_starting_over() {
 }
 
 #[test]
+fn a_partial_file_that_rotted_is_found_out_and_fetched_anew() {
+    let site = Site::new(Fault::CutOnce(70_000));
+    assert!(site.pull().is_err());
+    fs::write(site.partial(), vec![0; 70_000]).unwrap();
+    assert!(matches!(site.pull(), Err(HubError::Hash { .. })));
+    assert!(!site.partial().exists());
+    assert_eq!(fs::read(site.pull().unwrap().snapshot.join("model.safetensors")).unwrap(), weights());
+}
+
+#[test]
 fn a_wrong_hash_is_a_sentence_and_leaves_nothing() {
     let site = Site::new(Fault::FlippedByte);
     let error = site.pull().unwrap_err();
