@@ -8,8 +8,11 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
-use tempfile::{Builder, NamedTempFile, TempDir};
+use tempfile::{Builder, NamedTempFile};
+
+mod dir;
+
+pub use dir::AtomicDir;
 
 /// Why a write did not happen. Nothing is left half-written in any case.
 #[derive(Debug, thiserror::Error)]
@@ -133,54 +136,6 @@ impl Write for AtomicFile {
     }
 }
 
-/// A folder built under a temporary sibling name; dropped before [`AtomicDir::commit`], it leaves nothing.
-#[derive(Debug)]
-pub struct AtomicDir {
-    target: PathBuf,
-    existing: Existing,
-    temporary: TempDir,
-}
-
-impl AtomicDir {
-    /// Makes an empty temporary folder beside `target`, creating the parents.
-    ///
-    /// # Errors
-    /// [`FsError::Exists`] if `target` is there and must not be replaced, [`FsError::WrongKind`] if it is no folder, [`FsError::Io`].
-    pub fn create(target: impl AsRef<Path>, existing: Existing) -> Result<Self, FsError> {
-        let target = target.as_ref().to_path_buf();
-        check_target(&target, existing, "a folder", fs::Metadata::is_dir)?;
-        fs::create_dir_all(parent(&target)).map_err(FsError::io("create", parent(&target)))?;
-        let mut builder = Builder::new();
-        let temporary = builder.prefix(".").suffix(".tmp").permissions(Permissions::from_mode(0o777)).tempdir_in(parent(&target));
-        let temporary = temporary.map_err(FsError::io("create a folder beside", &target))?;
-        Ok(Self { target, existing, temporary })
-    }
-
-    /// The folder to write into.
-    pub fn path(&self) -> &Path {
-        self.temporary.path()
-    }
-
-    /// Syncs every file and folder in it, then moves it to its name. With [`Existing::Replace`] the old folder is swapped out in
-    /// one step and then deleted.
-    ///
-    /// # Errors
-    /// [`FsError::Exists`] if somebody made the target meanwhile, or [`FsError::Io`] (a file system without `renameat2` among them).
-    pub fn commit(self) -> Result<(), FsError> {
-        sync_tree(self.path())?;
-        let swap = self.existing == Existing::Replace && self.target.exists();
-        let flags = if swap { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        let moved = rustix::fs::renameat_with(CWD, self.path(), CWD, &self.target, flags);
-        moved.map_err(|errno| renamed(&self.target, errno.into()))?;
-        sync_dir(parent(&self.target))?;
-        if swap {
-            return self.temporary.close().map_err(FsError::io("remove the old", &self.target));
-        }
-        let _moved_away = self.temporary.keep();
-        Ok(())
-    }
-}
-
 /// Refuses a write of `needed` bytes that the disk below `path` has no room for. `path` need not exist yet.
 ///
 /// # Errors
@@ -209,19 +164,6 @@ pub fn free_space(path: impl AsRef<Path>) -> Result<u64, FsError> {
 pub fn sync_dir(folder: impl AsRef<Path>) -> Result<(), FsError> {
     let folder = folder.as_ref();
     File::open(folder).and_then(|handle| handle.sync_all()).map_err(FsError::io("sync", folder))
-}
-
-fn sync_tree(folder: &Path) -> Result<(), FsError> {
-    for entry in fs::read_dir(folder).map_err(FsError::io("list", folder))? {
-        let entry = entry.map_err(FsError::io("list", folder))?;
-        let kind = entry.file_type().map_err(FsError::io("inspect", entry.path()))?;
-        if kind.is_dir() {
-            sync_tree(&entry.path())?;
-        } else if kind.is_file() {
-            sync_dir(entry.path())?;
-        }
-    }
-    sync_dir(folder)
 }
 
 fn check_target(path: &Path, existing: Existing, expected: &'static str, fits: fn(&fs::Metadata) -> bool) -> Result<(), FsError> {
@@ -288,24 +230,6 @@ mod tests {
         assert!(matches!(file.commit(), Err(FsError::Exists(_))));
         assert_eq!(fs::read(&path).unwrap(), b"theirs");
         assert_eq!(names(folder.path()), ["a"]);
-    }
-
-    #[test]
-    fn a_folder_appears_at_once_and_is_replaced_only_on_request() {
-        let root = tempfile::tempdir().unwrap();
-        let target = root.path().join("deep/out");
-        let first = AtomicDir::create(&target, Existing::Refuse).unwrap();
-        fs::create_dir(first.path().join("sub")).unwrap();
-        fs::write(first.path().join("sub/x"), b"1").unwrap();
-        assert!(!target.exists());
-        first.commit().unwrap();
-        assert!(matches!(AtomicDir::create(&target, Existing::Refuse), Err(FsError::Exists(_))));
-        let second = AtomicDir::create(&target, Existing::Replace).unwrap();
-        fs::write(second.path().join("y"), b"2").unwrap();
-        second.commit().unwrap();
-        assert_eq!(names(&target), ["y"]);
-        drop(AtomicDir::create(&target, Existing::Replace).unwrap());
-        assert_eq!(names(target.parent().unwrap()), ["out"]);
     }
 
     #[test]
