@@ -1,7 +1,62 @@
-//! Lets tests and binaries of this package find libtorch at run time with nothing exported.
+//! Compiles `torch-ext` against libtorch's headers, and lets tests and binaries of this package find libtorch at run time with
+//! nothing exported.
 
-fn main() {
-    if let Ok(lib) = std::env::var("DEP_TCH_LIBTORCH_LIB") {
-        println!("cargo:rustc-link-arg=-Wl,-rpath,{lib}");
+use std::env;
+use std::path::{Path, PathBuf};
+
+type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+
+/// The sources any processor runs.
+const COMMON: [&str; 4] = ["bandwidth.cpp", "ext.cpp", "linear.cpp", "linear_portable.cpp"];
+
+/// The sources for x86-64 alone, each with the instructions it may use.
+const X86_64: [(&str, &[&str]); 3] = [
+    ("linear_avx2.cpp", &["-mavx2", "-mfma"]),
+    ("linear_avx512.cpp", &["-mavx512f"]),
+    ("linear_avx512_bf16.cpp", &["-mavx512f", "-mavx512bf16"]),
+];
+
+fn main() -> Result<()> {
+    let lib = PathBuf::from(env::var("DEP_TCH_LIBTORCH_LIB")?);
+    println!("cargo:rustc-link-arg=-Wl,-rpath,{}", lib.display());
+    println!("cargo:rerun-if-changed=torch-ext");
+    let include = include_dir(&lib)?;
+    let mut objects = Vec::new();
+    if env::var("CARGO_CFG_TARGET_ARCH")? == "x86_64" {
+        for (file, flags) in X86_64 {
+            objects.extend(compiler(&include)?.flags(flags).file(source(file)).try_compile_intermediates()?);
+        }
     }
+    let mut build = compiler(&include)?;
+    build.objects(objects).files(COMMON.map(source)).try_compile("coppice_ext")?;
+    Ok(())
+}
+
+fn source(file: &str) -> PathBuf {
+    Path::new("torch-ext").join(file)
+}
+
+/// The headers that belong to the library in `lib`: `LIBTORCH_INCLUDE/include` where torch-sys was told so, else beside it.
+fn include_dir(lib: &Path) -> Result<PathBuf> {
+    println!("cargo:rerun-if-env-changed=LIBTORCH_INCLUDE");
+    let parent = env::var("LIBTORCH_INCLUDE").map_or_else(|_| lib.join(".."), PathBuf::from);
+    let include = parent.join("include");
+    if include.join("ATen/Parallel.h").is_file() {
+        return Ok(include);
+    }
+    Err(format!("no libtorch headers in {}: run `make setup`, or set LIBTORCH or LIBTORCH_INCLUDE", include.display()).into())
+}
+
+/// A compiler set as libtorch's headers need it: C++17, its ABI, and OpenMP, whose threads `at::parallel_for` shares.
+fn compiler(include: &Path) -> Result<cc::Build> {
+    println!("cargo:rerun-if-env-changed=LIBTORCH_CXX11_ABI");
+    let abi = env::var("LIBTORCH_CXX11_ABI").unwrap_or_else(|_| "1".to_owned());
+    let mut build = cc::Build::new();
+    build.cpp(true).std("c++17").opt_level(3).debug(false).flag("-fopenmp").define("_GLIBCXX_USE_CXX11_ABI", abi.as_str());
+    // GCC 12 warns of its own AVX-512 headers.
+    build.flag_if_supported("-Wno-uninitialized").flag_if_supported("-Wno-maybe-uninitialized");
+    for dir in [include.to_path_buf(), include.join("torch/csrc/api/include")] {
+        build.flag("-isystem").flag(dir.to_str().ok_or("the path to libtorch is not UTF-8")?);
+    }
+    Ok(build)
 }
