@@ -1,0 +1,64 @@
+//! Discrete semantic entropy: the entropy of the shares of samples in each cluster of meaning.
+
+use super::{Cost, Missing, Scorer, inputs};
+use crate::record::Record;
+use super::semantic_entropy::{clusters_of, entropy};
+
+/// −Σ_c q(c) ln q(c) with q(c) = samples in cluster c / samples. Clusters by normalised exact match.
+pub(super) struct DiscreteSemanticEntropy;
+
+impl Scorer for DiscreteSemanticEntropy {
+    fn name(&self) -> &'static str {
+        "discrete_semantic_entropy"
+    }
+
+    fn needs(&self) -> &'static [&'static str] {
+        &[inputs::SAMPLES]
+    }
+
+    fn cost(&self) -> Cost {
+        Cost::Samples
+    }
+
+    fn citation(&self) -> &'static str {
+        "Farquhar et al. 2024, Nature 630 (doi 10.1038/s41586-024-07421-0), discrete variant"
+    }
+
+    fn summary(&self) -> &'static str {
+        "entropy of the shares of samples in clusters of equivalent answers, nats"
+    }
+
+    fn score(&self, record: &Record) -> Result<f64, Missing> {
+        inputs::samples(record, 1)?;
+        Ok(entropy(&clusters_of(record), &vec![1.0; record.samples.len()]))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Sample;
+
+    fn score(texts: &[&str]) -> f64 {
+        let samples = texts.iter().map(|&text| Sample { text: text.into(), ..Sample::default() }).collect();
+        DiscreteSemanticEntropy.score(&Record { samples, ..Record::default() }).expect("samples are there")
+    }
+
+    #[test]
+    fn ten_distinct_answers_have_the_entropy_of_ten() {
+        let texts: Vec<String> = (0..10).map(|i| format!("city {i}")).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        assert!((score(&texts) - 10f64.ln()).abs() < 1e-12);
+    }
+
+    #[test]
+    fn one_meaning_has_none() {
+        assert_eq!(score(&["Paris", "paris.", " Paris"]), 0.0);
+    }
+
+    #[test]
+    fn three_to_one() {
+        let expected = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
+        assert!((score(&["Paris", "Rome", "Paris", "Paris"]) - expected).abs() < 1e-15);
+    }
+}

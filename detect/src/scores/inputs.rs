@@ -1,0 +1,48 @@
+//! What the scores read from a record, or the name of what is not there.
+
+use crate::record::{Record, Sample};
+
+use super::Missing;
+
+pub(super) const TOKEN_LOGPROBS: &str = "token_logprobs";
+pub(super) const TOKEN_ENTROPIES: &str = "token_entropies";
+pub(super) const SAMPLES: &str = "samples";
+pub(super) const SAMPLE_LOGPROBS: &str = "samples[].token_logprobs";
+
+/// Log-probabilities of the response's tokens, at least one.
+pub(super) fn logprobs(record: &Record) -> Result<&[f64], Missing> {
+    entries(record.token_logprobs.as_deref(), TOKEN_LOGPROBS)
+}
+
+/// Entropies at the response's tokens, at least one.
+pub(super) fn entropies(record: &Record) -> Result<&[f64], Missing> {
+    entries(record.token_entropies.as_deref(), TOKEN_ENTROPIES)
+}
+
+/// The samples, if there are at least `needed`.
+pub(super) fn samples(record: &Record, needed: usize) -> Result<&[Sample], Missing> {
+    let found = record.samples.len();
+    if found < needed { Err(Missing::Samples { needed, found }) } else { Ok(&record.samples) }
+}
+
+/// Mean log-probability of the tokens of every sample.
+pub(super) fn mean_sample_logprobs(samples: &[Sample]) -> Result<Vec<f64>, Missing> {
+    let of = |(index, sample): (usize, &Sample)| match sample.token_logprobs.as_deref() {
+        None | Some([]) => Err(Missing::SampleField { field: TOKEN_LOGPROBS, index }),
+        Some(logprobs) => Ok(mean(logprobs)),
+    };
+    samples.iter().enumerate().map(of).collect()
+}
+
+/// Arithmetic mean of at least one value.
+pub(super) fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn entries<'a>(values: Option<&'a [f64]>, name: &'static str) -> Result<&'a [f64], Missing> {
+    match values {
+        None => Err(Missing::Field(name)),
+        Some([]) => Err(Missing::Entries(name)),
+        Some(values) => Ok(values),
+    }
+}

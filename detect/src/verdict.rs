@@ -1,0 +1,80 @@
+//! The verdict on a record: its scores, what other scores lacked, and the decision drawn from them.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::calibration::Calibrator;
+use crate::record::Record;
+use crate::scores::{Missing, Scorer};
+
+/// What is known about one response.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// The record's.
+    pub id: String,
+    /// Value of every score that could be computed; higher = more suspect.
+    pub scores: BTreeMap<String, f64>,
+    /// What the record lacks, for every score that could not.
+    pub missing: BTreeMap<String, String>,
+    /// Calibrated probability that the response is wrong; null without a calibrator.
+    pub probability_wrong: Option<f64>,
+    /// Verdicts on single claims; none are taken apart yet.
+    pub claims: Vec<Value>,
+    /// Suspect spans of the response; none are marked yet.
+    pub spans: Vec<Value>,
+    /// The probability from which the response is flagged; null without a calibrator.
+    pub threshold: Option<f64>,
+    /// What to do with the response.
+    pub verdict: Decision,
+    /// What speaks for the decision, in words.
+    pub evidence: Vec<String>,
+}
+
+/// What to do with a response.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Decision {
+    /// Probably right.
+    Accept,
+    /// Undecided: a person should look.
+    #[default]
+    Review,
+    /// Probably wrong.
+    Flag,
+}
+
+/// Scores a record. Without a calibrator the verdict is [`Decision::Review`]; [`Verdict::decide`] draws a firmer one.
+pub fn score_record(record: &Record, scorers: &[&dyn Scorer]) -> Verdict {
+    let mut verdict = Verdict { id: record.id.clone(), ..Verdict::default() };
+    for scorer in scorers {
+        match finite_score(*scorer, record) {
+            Ok(value) => drop(verdict.scores.insert(scorer.name().to_owned(), value)),
+            Err(missing) => drop(verdict.missing.insert(scorer.name().to_owned(), missing.to_string())),
+        }
+    }
+    verdict
+}
+
+/// The score, which is a finite number or missing.
+pub(crate) fn finite_score(scorer: &dyn Scorer, record: &Record) -> Result<f64, Missing> {
+    scorer.score(record).and_then(|value| if value.is_finite() { Ok(value) } else { Err(Missing::Finite) })
+}
+
+impl Verdict {
+    /// The verdict with the calibrator's probability and decision. Where the calibrator's score is missing, the probability stays null and the
+    /// decision [`Decision::Review`]; `evidence` says so, and `missing` says why.
+    #[must_use]
+    pub fn decide(mut self, calibrator: &Calibrator) -> Self {
+        let Calibrator { score, platt, thresholds } = calibrator;
+        self.threshold = Some(thresholds.flag);
+        self.probability_wrong = self.scores.get(score).map(|&value| platt.probability(value));
+        self.verdict = self.probability_wrong.map_or(Decision::Review, |probability| thresholds.decide(probability));
+        self.evidence.push(match self.probability_wrong {
+            Some(probability) => format!("{score}: wrong with probability {probability:.3}"),
+            None => format!("{score}, which the calibrator reads, is missing"),
+        });
+        self
+    }
+}
