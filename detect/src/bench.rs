@@ -148,7 +148,8 @@ fn judge(scorer: &dyn Scorer, labelled: &[(&Record, bool)], settings: &BenchSett
     computed.iter().filter_map(|result| result.as_ref().err()).for_each(|missing| *lacks.entry(missing.to_string()).or_default() += 1);
     let (scores, wrong): (Vec<f64>, Vec<bool>) = computed.into_iter().flatten().unzip();
     let calibrated = cross_calibrated(&scores, &wrong, settings.seed);
-    let over_halves = |metric: fn(&[f64], &[bool]) -> Result<f64, MetricError>| calibrated.as_ref().and_then(|halves| halves_mean(halves, metric));
+    let over_halves =
+        |metric: fn(&[f64], &[bool]) -> Result<f64, MetricError>| calibrated.as_ref().and_then(|halves| halves_mean(halves, metric));
     Ok(Row {
         score: scorer.name().to_owned(),
         single_pass: scorer.single_pass(),

@@ -157,7 +157,11 @@ impl Thresholds {
     /// # Errors
     /// Unless 0 ≤ accept ≤ flag ≤ 1.
     pub fn new(accept: f64, flag: f64) -> Result<Self, CalibrationError> {
-        if 0.0 <= accept && accept <= flag && flag <= 1.0 { Ok(Self { accept, flag }) } else { Err(CalibrationError::Thresholds { accept, flag }) }
+        if 0.0 <= accept && accept <= flag && flag <= 1.0 {
+            Ok(Self { accept, flag })
+        } else {
+            Err(CalibrationError::Thresholds { accept, flag })
+        }
     }
 
     /// The decision at a probability of being wrong.
@@ -218,7 +222,10 @@ mod tests {
     #[test]
     fn thresholds_part_the_probabilities() {
         let thresholds = Thresholds::new(0.2, 0.5).expect("in order");
-        assert_eq!([0.1, 0.2, 0.49, 0.5].map(|p| thresholds.decide(p)), [Decision::Accept, Decision::Review, Decision::Review, Decision::Flag]);
+        assert_eq!(
+            [0.1, 0.2, 0.49, 0.5].map(|p| thresholds.decide(p)),
+            [Decision::Accept, Decision::Review, Decision::Review, Decision::Flag]
+        );
         assert!(Thresholds::new(0.6, 0.5).is_err() && Thresholds::new(0.1, f64::NAN).is_err());
     }
 }

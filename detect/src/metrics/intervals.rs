@@ -42,7 +42,11 @@ pub fn binomial_interval(successes: u64, trials: u64, confidence: f64) -> Result
 /// Quantile of the beta distribution; both shapes are at least 1 here.
 fn beta_quantile(a: u64, b: u64, share: f64) -> Result<f64, MetricError> {
     let beta = Beta::new(a as f64, b as f64);
-    beta.map(|beta| beta.inverse_cdf(share)).map_err(|_| MetricError::Setting { name: "trials", value: (a + b - 1) as f64, expected: "a count" })
+    beta.map(|beta| beta.inverse_cdf(share)).map_err(|_| MetricError::Setting {
+        name: "trials",
+        value: (a + b - 1) as f64,
+        expected: "a count",
+    })
 }
 
 #[cfg(test)]

@@ -1,8 +1,8 @@
 //! Discrete semantic entropy: the entropy of the shares of samples in each cluster of meaning.
 
+use super::semantic_entropy::{clusters_of, entropy};
 use super::{Cost, Missing, Scorer, inputs};
 use crate::record::Record;
-use super::semantic_entropy::{clusters_of, entropy};
 
 /// −Σ_c q(c) ln q(c) with q(c) = samples in cluster c / samples. Clusters by normalised exact match.
 pub(super) struct DiscreteSemanticEntropy;

@@ -127,7 +127,11 @@ pub fn registry() -> &'static [&'static dyn Scorer] {
 /// # Errors
 /// [`UnknownScore`] names the nearest one.
 pub fn find(name: &str) -> Result<&'static dyn Scorer, UnknownScore> {
-    registry().iter().copied().find(|scorer| scorer.name() == name).ok_or_else(|| UnknownScore { name: name.to_owned(), nearest: nearest(name) })
+    registry()
+        .iter()
+        .copied()
+        .find(|scorer| scorer.name() == name)
+        .ok_or_else(|| UnknownScore { name: name.to_owned(), nearest: nearest(name) })
 }
 
 fn nearest(name: &str) -> &'static str {

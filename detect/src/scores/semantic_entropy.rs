@@ -69,7 +69,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn record(samples: &[(&str, &[f64])]) -> Record {
-        let sample = |&(text, logprobs): &(&str, &[f64])| Sample { text: text.into(), token_logprobs: Some(logprobs.to_vec()), ..Sample::default() };
+        let sample =
+            |&(text, logprobs): &(&str, &[f64])| Sample { text: text.into(), token_logprobs: Some(logprobs.to_vec()), ..Sample::default() };
         Record { samples: samples.iter().map(sample).collect(), ..Record::default() }
     }
 
