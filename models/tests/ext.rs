@@ -133,6 +133,39 @@ fn a_wanted_gradient_is_recorded() {
 }
 
 #[test]
+fn each_expert_multiplies_its_own_rows() {
+    let (x, w) = (bf16(&[7, 40]), bf16(&[4, 24, 40]));
+    let ends = Tensor::from_slice(&[3i32, 3, 4, 7]);
+    let y = ext::grouped_linear(&x, &w, &ends).unwrap();
+    for (expert, from, count) in [(0, 0, 3), (2, 3, 1), (3, 4, 3)] {
+        let (y, x) = (y.narrow(0, from, count), x.narrow(0, from, count));
+        assert!(excess(&y, &x, &w.get(expert), None) <= 0.0, "expert {expert}");
+    }
+}
+
+#[test]
+fn experts_in_f32_with_gradients_or_many_rows_go_to_libtorch() {
+    let ends = Tensor::from_slice(&[40i32, 48]);
+    let (x, w) = (bf16(&[48, 16]), bf16(&[2, 8, 16]));
+    let many = ext::grouped_linear(&x, &w, &ends).unwrap();
+    assert!(excess(&many.narrow(0, 40, 8), &x.narrow(0, 40, 8), &w.get(1), None) <= 2.0);
+    let w = w.set_requires_grad(true);
+    let few = Tensor::from_slice(&[20i32, 48]);
+    assert!(ext::grouped_linear(&x, &w, &few).unwrap().requires_grad());
+    let wide = ext::grouped_linear(&x.to_kind(Kind::Float), &w.detach().to_kind(Kind::Float), &few).unwrap();
+    assert_eq!(wide.kind(), Kind::Float);
+}
+
+#[test]
+fn ends_that_leave_the_rows_are_refused() {
+    let (x, w) = (bf16(&[4, 16]), bf16(&[2, 8, 16]));
+    for ends in [[3i32, 5], [3, 2], [-1, 4]] {
+        let error = ext::grouped_linear(&x, &w, &Tensor::from_slice(&ends)).unwrap_err().to_string();
+        assert!(error.contains("ends must ascend"), "{error}");
+    }
+}
+
+#[test]
 fn reading_sums_the_words() {
     let words: Vec<u64> = (0..100_003).collect();
     assert_eq!(ext::read(&words), (0..100_000).sum::<u64>());
