@@ -26,10 +26,11 @@ fn a_good_score_is_told_from_the_length_baseline() {
     let names: Vec<&str> = found.rows.iter().map(|row| row.score.as_str()).collect();
     assert_eq!((names.as_slice(), found.n, found.base_rate), (["msp", "length"].as_slice(), 40, 15.0 / 40.0));
     let best = found.best_single_pass().expect("msp is single-pass");
-    // Won pairs: 14 wrong ones from 25 on beat 24 right ones below 25 each, and item 30 those of them below it; item 10 beats ten.
+    // Pairs won: the 14 wrong ones from 25 on beat the 24 right ones below 25, nine of them also the right one at 30; the wrong one at 10
+    // beats the ten below it.
     let won = 14.0 * 24.0 + 9.0 + 10.0;
     assert!((best.auroc.estimate - won / (15.0 * 25.0)).abs() < 1e-12, "{}", best.auroc.estimate);
-    assert!(best.auroc.low < best.auroc.estimate && best.auroc.estimate < best.auroc.high && best.p_value < 1e-6);
+    assert!(best.auroc.low < best.auroc.estimate && best.auroc.estimate < best.auroc.high && best.p_value < 1e-5);
     assert!(best.ece.is_some_and(|ece| ece < 0.25) && best.brier.is_some_and(|brier| brier < 0.15));
     assert_eq!((found.rows[1].auroc.estimate, found.rows[1].p_value), (0.5, 1.0));
 }
