@@ -1,6 +1,6 @@
 //! How many tokens a second training takes on this machine, at the size of the demo: dense, and eight experts at top-1 and top-2.
 //!
-//! `cargo run --release -p coppice-upcycle --example train_speed [steps] [sequences per step]`
+//! `cargo run --release -p coppice-upcycle --example train_speed [steps] [sequences per step] [arm]`
 
 use std::sync::atomic::AtomicBool;
 
@@ -13,12 +13,12 @@ use tch::Device;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |at: usize, default: u64| std::env::args().nth(at).and_then(|text| text.parse().ok()).unwrap_or(default);
-    let (steps, batch) = (number(1, 40), number(2, 8));
+    let (steps, batch, arm) = (number(1, 40), number(2, 8), std::env::args().nth(3).unwrap_or_default());
     let top =
         |k: i64, gate| MoeConfig { num_experts: 8, experts_per_token: k, gate, layers: (0..4).collect(), expert_intermediate_size: 352 };
     let arms =
         [("dense", None), ("8 experts, top-1", Some(top(1, Gate::SoftmaxTopkSt))), ("8 experts, top-2", Some(top(2, Gate::TopkSoftmax)))];
-    for (name, moe) in arms {
+    for (name, moe) in arms.into_iter().filter(|(name, _)| name.contains(&arm)) {
         eprintln!("{name}: {:.0} tokens/s", tokens_per_second(moe, steps, batch)?);
     }
     Ok(())

@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use coppice_models::config::{Config, Gate, MoeConfig};
 use coppice_models::init::{Random, stream, unit};
+use coppice_models::model::Memory;
+use coppice_models::state::Parameter;
 use coppice_models::{Checkpoint, Model};
 use coppice_upcycle::train::metrics::{Line, StepMetrics, read};
 use coppice_upcycle::train::trainer::load_for_training;
@@ -205,25 +207,43 @@ fn micro_batches_do_not_change_the_mean() {
     }
 }
 
+/// One plain pass over `ids [b, S + 1]`: whole logits, libtorch's cross entropy, router losses written out; loss and objective.
+fn plain(model: &Model, ids: &Tensor, [balance, z]: [f64; 2]) -> (Tensor, Tensor) {
+    let mut pass = model.pass(16, Memory::None).unwrap();
+    pass.routings = Some(Vec::new());
+    let hidden = model.hidden(&ids.narrow(1, 0, 16).contiguous(), &mut pass).unwrap();
+    let loss = model.logits(&hidden).unwrap().flatten(0, 1).cross_entropy_for_logits(&ids.narrow(1, 1, 16).flatten(0, 1));
+    let objective = pass.routings.unwrap().iter().fold(loss.shallow_clone(), |sum, routing| {
+        let share = &routing.counts / routing.counts.sum(Kind::Int64);
+        let mean = routing.logits.softmax(-1, Kind::Float).mean_dim([0].as_slice(), false, Kind::Float);
+        sum + (share * mean).sum(Kind::Float) * 4.0 * balance
+            + routing.logits.logsumexp([-1].as_slice(), false).square().mean(Kind::Float) * z
+    });
+    (loss, objective)
+}
+
 #[test]
 fn the_first_loss_and_gradient_are_autograds_own() {
-    // One plain pass: whole logits, libtorch's cross entropy, one backward.
-    for config in [config(64, None), config(64, Some((2, Gate::TopkSoftmax)))] {
+    for (config, coefficients) in
+        [(config(64, None), [0.5, 0.5]), (config(64, Some((2, Gate::TopkSoftmax))), [0.3, 0.2]), (top_1(), [0.0, 0.0])]
+    {
         let folder = tempfile::tempdir().unwrap();
-        let changes = json!({"order": "sequential", "losses": {"balance_coefficient": 0.0}});
+        let losses = json!({"balance_coefficient": coefficients[0], "z_coefficient": coefficients[1]});
+        let changes = json!({"order": "sequential", "losses": losses, "micro_batch_size": 4});
         run(&mut trainer(&config, recipe(&changes), folder.path()), Resume::Never).unwrap();
         let model = model(&config);
         let mut parameters = model.parameters();
         parameters.iter_mut().for_each(|p| drop(p.tensor.requires_grad_(true)));
         let ids: Vec<i64> = (0..4).flat_map(|b| tokens(1, 700).ids()[b * 16..b * 16 + 17].to_vec()).map(i64::from).collect();
-        let ids = Tensor::from_slice(&ids).view([4, 17]);
-        let logits = model.forward(&ids.narrow(1, 0, 16)).unwrap().flatten(0, 1);
-        let loss = logits.cross_entropy_for_logits(&ids.narrow(1, 1, 16).flatten(0, 1));
-        loss.backward();
-        let squares: f64 = parameters.iter().map(|p| p.tensor.grad().square().sum(Kind::Double).double_value(&[])).sum();
+        let (loss, objective) = plain(&model, &Tensor::from_slice(&ids).view([4, 17]), coefficients);
+        objective.backward();
+        let norm = |p: &Parameter| p.tensor.grad().square().sum(Kind::Double).double_value(&[]);
+        let whole = parameters.iter().map(norm).sum::<f64>().sqrt();
+        let routers = parameters.iter().filter(|p| p.name.ends_with("mlp.gate.weight")).map(norm).sum::<f64>().sqrt();
         let first = &step_lines(folder.path())[0];
         assert!((first.loss - loss.double_value(&[])).abs() < 1e-5, "{} {loss:?}", first.loss);
-        assert!((first.grad_norm - squares.sqrt()).abs() < 1e-5 * first.grad_norm, "{} {}", first.grad_norm, squares.sqrt());
+        assert!((first.grad_norm - whole).abs() < 1e-5 * whole, "{} {whole}", first.grad_norm);
+        assert!((first.router_grad_norm.unwrap_or(0.0) - routers).abs() <= 1e-4 * routers, "{:?} {routers}", first.router_grad_norm);
     }
 }
 
@@ -276,13 +296,28 @@ fn another_recipe_or_other_tokens_do_not_resume() {
 #[test]
 fn a_loss_that_is_not_finite_stops_the_run_and_names_the_last_good_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
-    let explosive =
-        json!({"schedule": {"peak": 1e30, "warmup_steps": 0}, "checkpoints": {"every_steps": 1}, "optimizer": {"weight_decay": 0.0}});
-    let error = run(&mut trainer(&config(64, None), recipe(&explosive), folder.path()), Resume::Never).unwrap_err();
-    let TrainError::NonFinite { step, checkpoint: Some(path), .. } = &error else { panic!("{error}") };
-    assert_eq!(checkpoint::verify(path).unwrap().step, step - 1);
+    let mut trainer = trainer(&config(64, None), recipe(&json!({"checkpoints": {"every_steps": 1}})), folder.path());
+    let mut weights = trainer.model().norm.weight.shallow_clone();
+    let mut poison = |event: &Event| {
+        if matches!(event, Event::Step(progress) if progress.step == 5) {
+            tch::no_grad(|| drop(weights.fill_(f64::NAN)));
+        }
+    };
+    let error = trainer.run(Resume::Never, &mut poison, &AtomicBool::new(false)).unwrap_err();
+    // The weights after step 5 were saved before their loss was known: they are not good.
+    let TrainError::NonFinite { step: 5, checkpoint: Some(path), .. } = &error else { panic!("{error}") };
+    assert_eq!(checkpoint::verify(path).unwrap().step, 4);
     assert!(error.to_string().contains("the last good checkpoint is"), "{error}");
     assert!(!folder.path().join("model").exists());
+}
+
+#[test]
+fn a_diverged_run_without_a_good_checkpoint_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let explosive = json!({"schedule": {"peak": 1e30}, "validation": {"every_steps": 1}});
+    let error = run(&mut trainer(&config(64, None), recipe(&explosive), folder.path()), Resume::Never).unwrap_err();
+    assert!(matches!(error, TrainError::NonFinite { step: 1, checkpoint: None, .. }), "{error}");
+    assert!(error.to_string().contains("there is no good checkpoint"), "{error}");
 }
 
 #[test]

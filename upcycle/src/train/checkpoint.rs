@@ -181,7 +181,12 @@ pub fn clear_unfinished(folder: &Path) -> Result<()> {
 /// # Errors
 /// When the folder cannot be read.
 pub fn list(folder: &Path) -> Result<Vec<PathBuf>> {
-    entries(folder, |name| name.strip_prefix("step-").is_some_and(|digits| digits.len() >= 8 && digits.parse::<u64>().is_ok()))
+    entries(folder, |name| step_of(Path::new(name)).is_some())
+}
+
+/// The step in a checkpoint folder's name.
+pub fn step_of(path: &Path) -> Option<u64> {
+    path.file_name()?.to_str()?.strip_prefix("step-").filter(|digits| digits.len() >= 8)?.parse().ok()
 }
 
 fn entries(folder: &Path, wanted: impl Fn(&str) -> bool) -> Result<Vec<PathBuf>> {

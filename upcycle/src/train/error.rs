@@ -22,16 +22,16 @@ pub enum TrainError {
     /// The run folder already holds a run, and resuming was not asked for.
     #[error("{0} already holds a training run: resume it, or name another folder")]
     Occupied(PathBuf),
-    /// The loss or the gradient became NaN or infinite; the weights of the last good step are on disk where `checkpoint` says.
-    #[error("step {step}: {what} is {value}; {}", last_good(.checkpoint.as_deref()))]
+    /// The weights give a loss or gradient that is NaN or infinite; the newest ones that did not are on disk where `checkpoint` says.
+    #[error("after step {step}, {what} is {value}: {}", last_good(.checkpoint.as_deref()))]
     NonFinite {
-        /// The step that could not be taken, counted from 1.
+        /// Steps done.
         step: u64,
         /// Which quantity.
         what: &'static str,
         /// Its value.
         value: f64,
-        /// The newest whole checkpoint, where there is one.
+        /// The newest checkpoint of finite loss, where there is one.
         checkpoint: Option<PathBuf>,
     },
     /// A parameter took no part in the loss.
@@ -74,6 +74,6 @@ impl TrainError {
 fn last_good(checkpoint: Option<&Path>) -> String {
     match checkpoint {
         Some(path) => format!("the last good checkpoint is {}; a lower learning rate or more warm-up may help", path.display()),
-        None => "no checkpoint had been written yet; a lower learning rate or more warm-up may help".into(),
+        None => "there is no good checkpoint; a lower learning rate or more warm-up may help".into(),
     }
 }

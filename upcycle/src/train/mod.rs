@@ -4,6 +4,7 @@
 //! ends in the same weights as one that was not. A run folder holds `metrics.jsonl`, `checkpoints/step-…/` and, at the end, `model/`.
 
 pub mod checkpoint;
+mod clock;
 pub mod data;
 pub mod error;
 pub mod export;

@@ -9,7 +9,8 @@ use super::schedule::Schedule;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
-    /// Optimizer steps in all.
+    /// Optimizer steps in all. Recipes of whole experiments may leave it out, for one pass over their tokens.
+    #[serde(default)]
     pub steps: u64,
     /// `S`, predicted tokens per sequence.
     pub sequence_length: usize,

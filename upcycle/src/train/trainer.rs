@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use coppice_models::init::Stored;
 use coppice_models::state::Parameter;
@@ -10,13 +9,14 @@ use coppice_models::{Checkpoint, Model};
 use tch::{Device, Kind};
 
 use super::checkpoint::{self, State};
+use super::clock::Clock;
 use super::data::{Batches, TokenStream};
 use super::error::{Result, TrainError};
 use super::export::export;
 use super::losses::{Evaluation, evaluate_loss};
-use super::metrics::{Line, MetricsLog, StepMetrics, ValidationMetrics};
+use super::metrics::{ExpertLoad, Line, MetricsLog, StepMetrics, ValidationMetrics};
 use super::optimizer::{AdamW, clip, is_router, norm};
-use super::progress::{Event, Outcome, Progress, Resume};
+use super::progress::{Event, Outcome, Resume};
 use super::recipe::TrainConfig;
 use super::step::{Gradients, gradients};
 
@@ -40,7 +40,6 @@ pub struct Trainer {
     valid: Option<TokenStream>,
     folder: PathBuf,
     companions: Option<PathBuf>,
-    newest: Option<PathBuf>, // newest whole checkpoint
 }
 
 impl Trainer {
@@ -64,7 +63,7 @@ impl Trainer {
         let (tokens_hash, blocks) = (train.hash(), train.blocks(config.sequence_length));
         let batches = Batches::new(train, &config)?;
         let folder = folder.as_ref().to_path_buf();
-        Ok(Self { model, config, optimizer, batches, tokens_hash, blocks, valid, folder, companions: None, newest: None })
+        Ok(Self { model, config, optimizer, batches, tokens_hash, blocks, valid, folder, companions: None })
     }
 
     /// Copies the tokenizer files of `source` into the exported model.
@@ -126,7 +125,6 @@ impl Trainer {
         let Some((path, state)) = found else { return Ok(0) };
         checkpoint::restore(&path, &state, &self.state(state.step)?, &self.model, &mut self.optimizer)?;
         progress(&Event::Resumed { step: state.step, path: &path });
-        self.newest = Some(path);
         Ok(state.step)
     }
 
@@ -135,14 +133,12 @@ impl Trainer {
         let batches = self.batches.step(step, self.model.device())?;
         let parameters: Vec<&Parameter> = self.optimizer.parameters().collect();
         let mut found = gradients(&self.model, &parameters, &batches, &self.config.losses)?;
-        self.finite(step, "the loss", found.loss)?;
         let (grad_norm, router_grad_norm) = self.norms(&found)?;
-        self.finite(step, "the gradient's norm", grad_norm)?;
+        self.finite(step - 1, "the loss of the next step", found.loss)?;
+        self.finite(step - 1, "the gradient's norm in the next step", grad_norm)?;
         clip(&mut found.tensors, grad_norm, self.config.optimizer.clip_norm)?;
         let lr = self.config.schedule.rate(step, self.config.steps);
         self.optimizer.update(&found.tensors, lr)?;
-        let every = self.config.log.expert_load_every;
-        let wanted = found.router.is_some() && every > 0 && (step % every == 0 || step == 1);
         Ok(StepMetrics {
             step,
             tokens: step * self.config.tokens_per_step(),
@@ -152,9 +148,16 @@ impl Trainer {
             lr,
             grad_norm,
             router_grad_norm,
-            expert_load: if wanted { Some(found.expert_load()?) } else { None },
+            expert_load: self.expert_load(step, &found)?,
             tokens_per_second: clock.tick(),
         })
+    }
+
+    /// Where the assignments went, in the steps the recipe wants it logged and in the first.
+    fn expert_load(&self, step: u64, found: &Gradients) -> Result<Option<Vec<ExpertLoad>>> {
+        let every = self.config.log.expert_load_every;
+        let wanted = found.router.is_some() && every > 0 && (step == 1 || step.is_multiple_of(every));
+        wanted.then(|| found.expert_load()).transpose()
     }
 
     /// Norm of the whole gradient, and of the routers' part where there are routers.
@@ -164,9 +167,14 @@ impl Trainer {
         Ok((norm(&found.tensors)?, routers))
     }
 
-    fn finite(&self, step: u64, what: &'static str, value: f64) -> Result<()> {
-        let checkpoint = || self.newest.clone();
-        if value.is_finite() { Ok(()) } else { Err(TrainError::NonFinite { step, what, value, checkpoint: checkpoint() }) }
+    /// Stops the run where the weights after `done` steps give a `value` that is not finite: their checkpoint is no good either.
+    fn finite(&self, done: u64, what: &'static str, value: f64) -> Result<()> {
+        if value.is_finite() {
+            return Ok(());
+        }
+        let good =
+            checkpoint::list(&self.checkpoints())?.into_iter().rfind(|path| checkpoint::step_of(path).is_some_and(|step| step < done));
+        Err(TrainError::NonFinite { step: done, what, value, checkpoint: good })
     }
 
     /// Measures held-out tokens where this step asks for it.
@@ -186,15 +194,14 @@ impl Trainer {
 
     /// Whether something done every so many steps, and after the last one, is due.
     fn due(&self, step: u64, every: u64) -> bool {
-        step == self.config.steps || (every > 0 && step % every == 0)
+        step == self.config.steps || step.is_multiple_of(every)
     }
 
-    fn save(&mut self, step: u64, log: &MetricsLog, progress: &mut dyn FnMut(&Event)) -> Result<PathBuf> {
+    fn save(&self, step: u64, log: &MetricsLog, progress: &mut dyn FnMut(&Event)) -> Result<PathBuf> {
         log.sync()?;
         let path = checkpoint::save(&self.checkpoints(), &self.model, &self.optimizer, &self.state(step)?)?;
         checkpoint::prune(&self.checkpoints(), self.config.checkpoints.keep_last)?;
         progress(&Event::Saved { step, path: &path });
-        self.newest = Some(path.clone());
         Ok(path)
     }
 
@@ -231,40 +238,4 @@ fn check_model(model: &Model, config: &TrainConfig) -> Result<()> {
         return Err(TrainError::Recipe(format!("sequence_length is {length}, this model's context holds {context}")));
     }
     Ok(())
-}
-
-/// Measures throughput, of each step and since this process began the run.
-struct Clock {
-    began: Instant,
-    ticked: Instant,
-    first: u64,
-    steps: u64,
-    tokens_per_step: f64,
-}
-
-impl Clock {
-    fn new(first: u64, config: &TrainConfig) -> Self {
-        let now = Instant::now();
-        Self { began: now, ticked: now, first, steps: config.steps, tokens_per_step: config.tokens_per_step() as f64 }
-    }
-
-    /// Tokens per second of the step that just ended.
-    fn tick(&mut self) -> f64 {
-        let seconds = self.ticked.elapsed().as_secs_f64();
-        self.ticked = Instant::now();
-        self.tokens_per_step / seconds.max(1e-9)
-    }
-
-    fn progress(&self, metrics: &StepMetrics) -> Progress {
-        let (done, left) = (metrics.step - self.first, self.steps - metrics.step);
-        let rate = done as f64 / self.began.elapsed().as_secs_f64().max(1e-9); // steps per second
-        Progress {
-            step: metrics.step,
-            steps: self.steps,
-            loss: metrics.loss,
-            lr: metrics.lr,
-            tokens_per_second: rate * self.tokens_per_step,
-            remaining: Duration::from_secs_f64(left as f64 / rate.max(1e-9)),
-        }
-    }
 }
