@@ -1,2 +1,42 @@
-//! Coppice.
-fn main() {}
+//! `coppice`: upcycle StableLM 2, measure what the experts are worth, and tell which answers are made up.
+//!
+//! This file only maps results to exit codes: 0 done, 1 ran and the answer is no, 2 usage or error, 130 interrupted.
+
+#![expect(unreachable_pub, reason = "a binary's modules speak to each other through pub")]
+
+mod commands;
+mod common;
+mod jsonl;
+mod output;
+mod runner;
+mod toml_file;
+mod training;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::commands::Command;
+use crate::common::Outcome;
+
+/// Turns dense StableLM 2 checkpoints into mixtures of experts, measures them, and flags their hallucinations.
+#[derive(Debug, Parser)]
+#[command(name = "coppice", version, max_term_width = 110)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    common::watch_for_interrupts();
+    match cli.command.run() {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
+        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::complain(&error);
+            ExitCode::from(if error.is::<common::Interrupted>() { 130 } else { 2 })
+        }
+    }
+}

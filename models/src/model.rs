@@ -12,6 +12,7 @@ use crate::cache::Cache;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::ext;
 use crate::init::{Source, Stored};
 use crate::moe::{Moe, Routing};
 use crate::rotary::{Angles, Rotary};
@@ -39,7 +40,7 @@ impl Linear {
     /// # Errors
     /// When the shapes do not match.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        Ok(x.f_linear(&self.weight, self.bias.as_ref())?)
+        Ok(ext::linear(x, &self.weight, self.bias.as_ref())?)
     }
 }
 
@@ -404,6 +405,6 @@ impl Model {
     /// # Errors
     /// When the shapes do not match.
     pub fn logits(&self, hidden: &Tensor) -> Result<Tensor> {
-        Ok(hidden.f_linear(&self.lm_head, None::<&Tensor>)?)
+        Ok(ext::linear(hidden, &self.lm_head, None)?)
     }
 }

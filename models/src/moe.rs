@@ -7,6 +7,7 @@ use tch::{Kind, Tensor};
 
 use crate::config::{Gate, MoeConfig};
 use crate::error::Result;
+use crate::ext;
 use crate::init::Source;
 
 // T tokens, D hidden, F expert width, N experts, K chosen experts, A = T*K assignments.
@@ -78,9 +79,9 @@ impl Moe {
         let tokens = order.f_floor_divide_scalar(self.top_k)?; // [A]
         let ends = counts.f_cumsum(0, Kind::Int64)?.f_to_kind(Kind::Int)?; // [N]
         let rows = x.f_index_select(0, &tokens)?; // [A, D]
-        let gated = grouped(&rows, &self.gate_proj, &ends)?.f_silu()?;
-        let inner = gated.f_mul(&grouped(&rows, &self.up_proj, &ends)?)?; // [A, F]
-        let outer = grouped(&inner, &self.down_proj, &ends)?; // [A, D]
+        let gated = ext::grouped_linear(&rows, &self.gate_proj, &ends)?.f_silu()?;
+        let inner = gated.f_mul(&ext::grouped_linear(&rows, &self.up_proj, &ends)?)?; // [A, F]
+        let outer = ext::grouped_linear(&inner, &self.down_proj, &ends)?; // [A, D]
         let scale = weights.f_flatten(0, -1)?.f_index_select(0, &order)?.f_unsqueeze(1)?.f_to_kind(x.kind())?; // [A, 1]
         Ok(x.f_zeros_like()?.f_index_add(0, &tokens, &outer.f_mul(&scale)?)?)
     }
@@ -103,9 +104,4 @@ pub fn choose(logits: &Tensor, gate: Gate, top_k: i64) -> Result<(Tensor, Tensor
         Gate::SoftmaxTopk | Gate::TopkSoftmax => chosen,
     };
     Ok((weights, experts))
-}
-
-/// `rows [A, in]` sorted by expert, times `weight [N, out, in]` transposed; `ends [N]` (i32) are the cumulative ends. Returns `[A, out]`.
-fn grouped(rows: &Tensor, weight: &Tensor, ends: &Tensor) -> Result<Tensor> {
-    Ok(rows.f_internal_grouped_mm(&weight.f_transpose(1, 2)?, Some(ends), None, None)?)
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::AtomicBool;
 
 use coppice_models::Checkpoint;
 use coppice_models::fs::{AtomicDir, Existing, check_free_space, write_atomic};
+use serde::Serialize;
 use serde_json::{Value, json};
 
 pub use error::{ConvertError, Result};
@@ -24,7 +25,7 @@ pub use options::{LayerSelection, Options, RouterInit};
 use self::options::require;
 use self::plan::{Plan, Step, torch_name};
 use self::stream::Stream;
-use crate::methods;
+use crate::methods::{self, Method};
 use crate::writer::{SafetensorsWriter, TensorHeader};
 
 /// How far a conversion is.
@@ -73,7 +74,22 @@ pub fn upcycle(
     progress: &mut dyn FnMut(Progress),
     interrupted: &AtomicBool,
 ) -> Result<Manifest> {
-    let plan = Plan::new(source, options, methods::find(&options.method)?)?;
+    upcycle_by(methods::find(&options.method)?, source, options, output, progress, interrupted)
+}
+
+/// [`upcycle`] by a method of the caller's own, registered or not; `options.method` only names it in the manifest.
+///
+/// # Errors
+/// As [`upcycle`], and [`ConvertError::Length`] when the method derives a tensor of another size than the target has.
+pub fn upcycle_by(
+    method: &dyn Method,
+    source: &Checkpoint,
+    options: &Options,
+    output: &Path,
+    progress: &mut dyn FnMut(Progress),
+    interrupted: &AtomicBool,
+) -> Result<Manifest> {
+    let plan = Plan::new(source, options, method)?;
     keep_source(source, output)?;
     let existing = if options.overwrite { Existing::Replace } else { Existing::Refuse };
     let folder = AtomicDir::create(output, existing)?;
@@ -86,6 +102,29 @@ pub fn upcycle(
     write_json(&folder.path().join(MANIFEST), &json!(manifest))?;
     folder.commit()?;
     Ok(manifest)
+}
+
+/// What a conversion would write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Forecast {
+    /// Weights in the result.
+    pub parameters: u64,
+    /// Bytes of tensors in the result.
+    pub bytes: u64,
+    /// Files they are split over.
+    pub files: usize,
+    /// Indices of the converted layers.
+    pub layers: Vec<usize>,
+}
+
+/// Checks the options against the source and says what [`upcycle`] would write, without writing.
+///
+/// # Errors
+/// As [`upcycle`], for options that cannot be followed and a source that is no dense model.
+pub fn forecast(source: &Checkpoint, options: &Options) -> Result<Forecast> {
+    let plan = Plan::new(source, options, methods::find(&options.method)?)?;
+    let layers = plan.config.moe.iter().flat_map(|moe| moe.layers.clone()).collect();
+    Ok(Forecast { parameters: plan.parameters(), bytes: plan.bytes(), files: plan.shards(options.max_shard_bytes).len(), layers })
 }
 
 /// Replacing a folder that holds the source would destroy the source.

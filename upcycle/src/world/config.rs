@@ -31,6 +31,9 @@ pub struct WorldConfig {
     pub levels: Vec<ExposureLevel>,
     /// Sentence templates in use for each attribute, 1 to 8.
     pub templates: usize,
+    /// Share of the biographies that go on with the pronoun after the first sentence; the others say the full name in every sentence,
+    /// from which a small model learns to answer questions much sooner (the `fullname` augmentation of arXiv 2309.14316).
+    pub pronoun_share: f64,
     /// Phrasings in use for each attribute's question, 1 to 4.
     pub question_forms: usize,
     /// Share of the told people whose questions stand in the training text; the others' questions are the test.
@@ -59,6 +62,7 @@ impl Default for WorldConfig {
             passes: 6,
             levels: [(0, 50), (1, 50), (5, 50), (20, 60), (100, 40)].map(level).to_vec(),
             templates: 6,
+            pronoun_share: 0.0,
             question_forms: 3,
             question_share: 0.5,
             questions_per_exposure: 3,
@@ -109,6 +113,7 @@ impl WorldConfig {
 
     fn check_shares(&self) -> Result<()> {
         share("question_share", self.question_share)?;
+        share("pronoun_share", self.pronoun_share)?;
         share("passers_by_question_share", self.passers_by_question_share)?;
         share("ambiguous_share", self.ambiguous_share)?;
         share("wrong_share", self.wrong_share)?;

@@ -122,6 +122,7 @@ impl World {
     }
 
     fn wording(&self) -> Wording<'_> {
-        Wording { pools: &self.pools, templates: self.config.templates, question_forms: self.config.question_forms }
+        let WorldConfig { templates, pronoun_share, question_forms, .. } = self.config;
+        Wording { pools: &self.pools, templates, pronoun_share, question_forms }
     }
 }

@@ -127,18 +127,21 @@ pub(super) struct Wording<'a> {
     pub(super) pools: &'a Pools,
     /// Sentence templates in use.
     pub(super) templates: usize,
+    /// Share of the biographies that go on with the pronoun.
+    pub(super) pronoun_share: f64,
     /// Question phrasings in use.
     pub(super) question_forms: usize,
 }
 
 impl Wording<'_> {
-    /// A biography: all six attributes in random order, each by a random template, the name first and then the pronoun.
+    /// A biography: all six attributes in random order, each by a random template, with the name, or the name first and then the pronoun.
     pub(super) fn biography(&self, name: &Name, facts: &Facts, rng: &mut ChaCha12Rng) -> String {
         let mut order = Attribute::ALL;
         order.shuffle(rng);
+        let pronouns = rng.random_bool(self.pronoun_share);
         let told = order.iter().enumerate().map(|(place, &attribute)| {
             let template = sentences(attribute)[rng.random_range(0..self.templates)];
-            sentence(template, name, place > 0, self.pools.value(facts, attribute))
+            sentence(template, name, pronouns && place > 0, self.pools.value(facts, attribute))
         });
         told.collect::<Vec<_>>().join(" ")
     }

@@ -1,0 +1,28 @@
+//! `coppice report`: the page of a finished run, made again.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use coppice_reports::Report;
+
+use crate::common::{Outcome, read_text};
+use crate::output;
+use crate::runner::results::page;
+
+/// Makes the report of a run again from its results.json.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// Run folder.
+    run: PathBuf,
+}
+
+impl ReportArgs {
+    /// Runs the command.
+    pub fn run(&self) -> Result<Outcome> {
+        let path = self.run.join("results.json");
+        let report: Report = serde_json::from_str(&read_text(&path)?).with_context(|| path.display().to_string())?;
+        output::line(page(&self.run, &report)?.display().to_string())?;
+        Ok(Outcome::Done)
+    }
+}

@@ -1,0 +1,172 @@
+//! `coppice upcycle`: a dense checkpoint becomes a mixture of experts, with a report on what that preserved.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::Args;
+use coppice_models::device::Dtype;
+use coppice_models::tokenizer::Tokenizer;
+use coppice_models::{Checkpoint, Gate};
+use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, RouterInit, forecast, upcycle};
+use coppice_upcycle::step0::{DEFAULT_TOKENS, Probe, Step0, compare};
+use serde_json::json;
+
+use crate::common::{Interrupted, Outcome, interrupted, progress, read_text, resolve_model};
+use crate::output;
+
+/// Grows the dense MLPs of a StableLM 2 into routed experts, streaming, and reports what the conversion preserved.
+#[derive(Debug, Args)]
+pub struct UpcycleArgs {
+    /// Dense checkpoint folder, or the ID of a pulled one.
+    #[arg(long, value_name = "DIR")]
+    model: String,
+    /// Folder to write.
+    #[arg(long, value_name = "DIR")]
+    output: PathBuf,
+    /// How experts are made.
+    #[arg(long, default_value = "copy", value_name = "METHOD")]
+    method: String,
+    /// Routed experts per converted layer.
+    #[arg(long, default_value_t = 8, value_name = "N")]
+    experts: i64,
+    /// Experts each token is sent to.
+    #[arg(long, default_value_t = 2, value_name = "K")]
+    top_k: i64,
+    /// Parts a dense MLP is split into; `copy` knows only 1.
+    #[arg(long, value_name = "G")]
+    granularity: Option<i64>,
+    /// How router logits become weights: topk_softmax, softmax_topk, softmax_topk_renorm or softmax_topk_st.
+    #[arg(long, default_value = "topk_softmax", value_name = "GATE")]
+    gate: Gate,
+    /// Which layers: all, alternate, first:k, last:k, or a list i,j.
+    #[arg(long, default_value = "all", value_name = "LAYERS")]
+    layers: LayerSelection,
+    /// Distribution of the router's rows: normal.
+    #[arg(long, default_value = "normal", value_name = "INIT")]
+    router_init: RouterInit,
+    /// Its standard deviation.
+    #[arg(long, default_value_t = 0.02, value_name = "S")]
+    router_std: f64,
+    /// Seed of the draws.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Element type of the output: f32 or bf16. Default: that of the input.
+    #[arg(long, value_name = "DTYPE")]
+    dtype: Option<Dtype>,
+    /// Largest weights file in bytes.
+    #[arg(long, default_value_t = 5_000_000_000, value_name = "BYTES")]
+    max_shard_bytes: u64,
+    /// Text the step-0 report is made on; default: seeded random ids.
+    #[arg(long, value_name = "FILE")]
+    report_text: Option<PathBuf>,
+    /// Tokens the step-0 report is made on.
+    #[arg(long, default_value_t = DEFAULT_TOKENS, value_name = "N")]
+    report_tokens: usize,
+    /// Leave the step-0 report out.
+    #[arg(long, conflicts_with = "report_text")]
+    no_report: bool,
+    /// Replace the output if it exists.
+    #[arg(long)]
+    overwrite: bool,
+    /// Check everything, say what would be written, and stop.
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl UpcycleArgs {
+    /// Runs the command.
+    pub fn run(&self) -> Result<Outcome> {
+        let dense = Checkpoint::open(resolve_model(&self.model)?)?;
+        let probe = self.probe(&dense)?;
+        probe.sequences(&dense.config)?;
+        let options = self.options();
+        if self.dry_run {
+            return self.tell(&dense, &options);
+        }
+        let manifest = self.convert(&dense, &options)?;
+        let report = if self.no_report { None } else { Some(self.compare(&dense, &probe)?) };
+        self.print(&manifest, report.as_ref())?;
+        Ok(Outcome::Done)
+    }
+
+    fn options(&self) -> Options {
+        Options {
+            method: self.method.clone(),
+            experts: self.experts,
+            top_k: self.top_k,
+            granularity: self.granularity,
+            gate: self.gate,
+            layers: self.layers.clone(),
+            router_init: self.router_init,
+            router_std: self.router_std,
+            seed: self.seed,
+            dtype: self.dtype.map(stored_as),
+            max_shard_bytes: self.max_shard_bytes,
+            overwrite: self.overwrite,
+        }
+    }
+
+    /// What the report runs on, made before anything is written.
+    fn probe(&self, dense: &Checkpoint) -> Result<Probe> {
+        let Some(path) = &self.report_text else { return Ok(Probe::Random { tokens: self.report_tokens, seed: self.seed }) };
+        let ids = Tokenizer::load(&dense.folder)?.encode(&read_text(path)?)?;
+        let ids: Vec<i64> = ids.into_iter().take(self.report_tokens).map(i64::from).collect();
+        let longest = dense.config.max_position_embeddings as usize;
+        Ok(Probe::Text(ids.chunks(longest).map(<[i64]>::to_vec).collect()))
+    }
+
+    fn convert(&self, dense: &Checkpoint, options: &Options) -> Result<Manifest> {
+        let bar = progress(0, "upcycle");
+        let mut told = |at: coppice_upcycle::convert::Progress| {
+            bar.set_length(at.total >> 20);
+            bar.set_position(at.written >> 20);
+            bar.set_message("MiB");
+        };
+        let manifest = upcycle(dense, options, &self.output, &mut told, interrupted()).map_err(stopped)?;
+        bar.finish_and_clear();
+        Ok(manifest)
+    }
+
+    fn compare(&self, dense: &Checkpoint, probe: &Probe) -> Result<Step0> {
+        let bar = progress(dense.config.num_hidden_layers as u64, "step 0");
+        let upcycled = Checkpoint::open(&self.output)?;
+        let report = compare(dense, &upcycled, probe, &mut |done, _| bar.set_position(done as u64), interrupted()).map_err(stopped)?;
+        bar.finish_and_clear();
+        let path = self.output.join("step0.json");
+        coppice_models::fs::write_atomic(&path, serde_json::to_string_pretty(&report)?.as_bytes()).context("the step-0 report")?;
+        Ok(report)
+    }
+
+    fn tell(&self, dense: &Checkpoint, options: &Options) -> Result<Outcome> {
+        let plan = forecast(dense, options)?;
+        if self.json {
+            output::json(&plan)?
+        } else {
+            output::line(serde_json::to_string_pretty(&plan)?)?
+        }
+        Ok(Outcome::Done)
+    }
+
+    fn print(&self, manifest: &Manifest, report: Option<&Step0>) -> Result<()> {
+        if self.json {
+            return output::json(&json!({ "output": self.output, "manifest": manifest, "step0": report }));
+        }
+        output::line(format!("{}: {} parameters, {} layers converted", self.output.display(), manifest.parameters, manifest.layers.len()))?;
+        report.map(Step0::lines).unwrap_or_default().into_iter().try_for_each(output::line)
+    }
+}
+
+fn stopped(error: ConvertError) -> anyhow::Error {
+    if matches!(error, ConvertError::Interrupted) { Interrupted.into() } else { error.into() }
+}
+
+/// The file's name of a computing type.
+fn stored_as(dtype: Dtype) -> safetensors::Dtype {
+    match dtype {
+        Dtype::F32 => safetensors::Dtype::F32,
+        Dtype::Bf16 => safetensors::Dtype::BF16,
+    }
+}
