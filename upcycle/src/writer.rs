@@ -5,8 +5,11 @@
 
 use std::fs::File;
 use std::io::Write;
+use std::num::NonZeroU64;
+use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Advice, fadvise};
 use safetensors::Dtype;
 use safetensors::tensor::{Metadata, TensorInfo};
 
@@ -41,12 +44,18 @@ pub struct SafetensorsWriter {
     written: u64,
     /// Bytes of the file, header included.
     length: u64,
-    /// Up to where the system has been told to begin writing to the disk.
-    flushed: u64,
+    /// Up to where the disk has been set to work.
+    started: u64,
+    /// Up to where the disk is done.
+    finished: u64,
 }
 
-/// How many bytes are written before the disk is set to work on them.
-const WRITEBACK: u64 = 64 << 20;
+/// How many bytes are handed to the disk at a time. One window is written while the next is filled, so that a file larger than
+/// memory neither drives everything else out of the cache nor leaves its writing to the last sync.
+const WINDOW: u64 = 64 << 20;
+
+/// Start what has not been started, and wait.
+const ALL_OF_IT: u32 = libc::SYNC_FILE_RANGE_WAIT_BEFORE | libc::SYNC_FILE_RANGE_WRITE | libc::SYNC_FILE_RANGE_WAIT_AFTER;
 
 impl SafetensorsWriter {
     /// Creates `path`, which must not exist, and writes the header.
@@ -58,7 +67,7 @@ impl SafetensorsWriter {
         let mut file = File::create_new(path).map_err(ConvertError::io(path))?;
         file.write_all(&header).map_err(ConvertError::io(path))?;
         let expected = tensors.iter().map(|tensor| tensor.bytes() as u64).sum();
-        Ok(Self { path: path.to_path_buf(), file, expected, written: 0, length: header.len() as u64, flushed: 0 })
+        Ok(Self { path: path.to_path_buf(), file, expected, written: 0, length: header.len() as u64, started: 0, finished: 0 })
     }
 
     /// Appends bytes of the tensor whose turn it is, little-endian.
@@ -69,11 +78,24 @@ impl SafetensorsWriter {
         self.file.write_all(bytes).map_err(ConvertError::io(&self.path))?;
         self.written += bytes.len() as u64;
         self.length += bytes.len() as u64;
-        if self.length - self.flushed >= WRITEBACK {
-            start_writeback(&self.file, self.flushed, self.length - self.flushed);
-            self.flushed = self.length;
+        if self.length - self.started >= WINDOW {
+            self.turn_window();
         }
         Ok(())
+    }
+
+    /// Sets the disk to work on the newest window, waits for the one before and lets go of its cached pages.
+    ///
+    /// Hints all: the sync at the end is what makes the file durable and what reports errors.
+    fn turn_window(&mut self) {
+        let (start, length) = (self.started, self.length - self.started);
+        writeback(&self.file, start, length, libc::SYNC_FILE_RANGE_WRITE);
+        let before = start - self.finished;
+        writeback(&self.file, self.finished, before, ALL_OF_IT);
+        if let Some(before) = NonZeroU64::new(before) {
+            let _ = fadvise(&self.file, self.finished, Some(before), Advice::DontNeed);
+        }
+        (self.finished, self.started) = (start, self.length);
     }
 
     /// Makes the file durable and returns its size in bytes.
@@ -106,12 +128,10 @@ fn header(tensors: &[TensorHeader]) -> std::result::Result<Vec<u8>, Box<dyn std:
     Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
 }
 
-/// Asks the system to begin writing a range to the disk, so that the sync at the end finds little left. A hint: the sync is what
-/// makes the file durable and what reports errors.
-fn start_writeback(file: &File, offset: u64, length: u64) {
-    use std::os::fd::AsRawFd;
+/// `sync_file_range(2)` on a range of bytes.
+fn writeback(file: &File, offset: u64, length: u64, flags: u32) {
     // SAFETY: the descriptor is open for the whole call, which touches no memory.
-    unsafe { libc::sync_file_range(file.as_raw_fd(), offset as i64, length as i64, libc::SYNC_FILE_RANGE_WRITE) };
+    unsafe { libc::sync_file_range(file.as_raw_fd(), offset as i64, length as i64, flags) };
 }
 
 #[cfg(test)]

@@ -70,7 +70,7 @@ fn looped(tensors: &HashMap<String, Tensor>, moe: &MoeConfig) -> Tensor {
     for expert in 0..moe.num_experts {
         let matrix = |name: &str| tensors[&format!("mlp.experts.{expert}.{name}.weight")].tr();
         let inner = x.matmul(&matrix("gate_proj")).silu() * x.matmul(&matrix("up_proj"));
-        y = y + inner.matmul(&matrix("down_proj")) * weights.narrow(1, expert, 1);
+        y += inner.matmul(&matrix("down_proj")) * weights.narrow(1, expert, 1);
     }
     y
 }

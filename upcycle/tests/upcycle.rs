@@ -7,16 +7,16 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coppice_models::{Checkpoint, Gate, Model};
-use coppice_upcycle::convert::{Account, ConvertError, LayerSelection, MANIFEST, Manifest, Options, upcycle};
-use coppice_upcycle::methods;
+use coppice_models::{Checkpoint, Config, Gate, Model};
+use coppice_upcycle::convert::{Account, ConvertError, LayerSelection, MANIFEST, Manifest, Options, upcycle, upcycle_by};
+use coppice_upcycle::methods::{self, Method, Part, Projection, Recipe, Target};
 use coppice_upcycle::step0::{self, Probe, Step0};
 use proptest::prelude::*;
 use safetensors::Dtype;
 use support::{listing, open, plain, variants, write};
 use tch::{Device, Kind, Tensor};
 
-const GO: AtomicBool = AtomicBool::new(false);
+static GO: AtomicBool = AtomicBool::new(false);
 
 fn convert(source: &Checkpoint, options: &Options, output: &Path) -> Result<Manifest, ConvertError> {
     upcycle(source, options, output, &mut |_| {}, &GO)
@@ -220,7 +220,7 @@ fn another_element_type_is_written_on_request() {
     assert!(report.notes.iter().any(|note| note.contains("rounding")));
     let huge = write(&plain(), Dtype::F32, |name, values| {
         if name == "lm_head.weight" {
-            values[7] = 1e30
+            values[7] = 1e30;
         }
     });
     let huge = Checkpoint::open(huge.path()).unwrap();
@@ -237,7 +237,7 @@ fn failures_leave_nothing_behind() {
         for dtype in [Dtype::F32, Dtype::F16, Dtype::BF16] {
             let sick = write(&plain(), dtype, |tensor, values| {
                 if tensor == name {
-                    *values.last_mut().unwrap() = value
+                    *values.last_mut().unwrap() = value;
                 }
             });
             let error = convert(&Checkpoint::open(sick.path()).unwrap(), &Options::default(), &output).unwrap_err();
@@ -307,6 +307,62 @@ fn every_registered_method_makes_a_checkpoint_that_loads() {
     for method in methods::ALL {
         let (_root, result) = converted(&dense, &Options { method: method.name().into(), experts: 4, ..Options::default() });
         assert!(logits(&result).isfinite().all().int64_value(&[]) == 1, "{}", method.name());
+    }
+}
+
+/// Experts of half the width: the even units in expert 0, the odd ones in expert 1, with a zero router.
+struct Halves;
+
+impl Method for Halves {
+    fn name(&self) -> &'static str {
+        "halves"
+    }
+
+    fn summary(&self) -> &'static str {
+        "two experts, each with half of the units"
+    }
+
+    fn check(&self, _config: &Config, _options: &Options) -> Result<(), ConvertError> {
+        Ok(())
+    }
+
+    fn expert_width(&self, config: &Config, _options: &Options) -> i64 {
+        config.intermediate_size / 2
+    }
+
+    fn recipe(&self, target: &Target, _options: &Options) -> Recipe {
+        let Part::Expert(expert, projection) = target.part else {
+            return Recipe::Normal { std: 0.0, like: target.dense(Projection::Gate) };
+        };
+        let units = if projection == Projection::Down { 1 } else { 0 };
+        // With both experts chosen at weight 1/2 each, doubling the last matrix gives back the sum over all units.
+        let scale = if projection == Projection::Down { 2.0 } else { 1.0 };
+        let make = move |dense: &Tensor| Ok(dense.f_slice(units, expert as i64, None, 2)?.f_mul_scalar(scale)?);
+        Recipe::Derived { source: target.dense(projection), make: Box::new(make), note: format!("units {expert}, {}, …", expert + 2) }
+    }
+}
+
+#[test]
+fn a_method_may_compute_its_tensors_and_live_outside_the_registry() {
+    for dtype in [Dtype::F32, Dtype::BF16] {
+        let (_folder, dense) = open(&plain(), dtype);
+        let root = tempfile::tempdir().unwrap();
+        let options = Options { method: "halves".into(), experts: 2, top_k: 2, ..Options::default() };
+        let manifest = upcycle_by(&Halves, &dense, &options, &root.path().join("out"), &mut |_| {}, &GO).unwrap();
+        let result = Checkpoint::open(root.path().join("out")).unwrap();
+        assert!(apart(&logits(&dense), &logits(&result)) <= 1e-5);
+        assert!(report(&dense, &result).exact);
+        let note = &manifest.made["model.layers.0.mlp.experts.1.up_proj.weight"];
+        assert_eq!(note, "units 1, 3, …, from model.layers.0.mlp.up_proj.weight");
+        let sick = write(&plain(), dtype, |name, values| {
+            if name.contains("1.mlp.up_proj") {
+                values[0] = f32::NAN;
+            }
+        });
+        let sick = Checkpoint::open(sick.path()).unwrap();
+        let error = upcycle_by(&Halves, &sick, &options, &root.path().join("sick"), &mut |_| {}, &GO).unwrap_err();
+        assert!(matches!(error, ConvertError::NonFinite { .. }), "{error}");
+        assert_eq!(listing(root.path()), ["out"]);
     }
 }
 

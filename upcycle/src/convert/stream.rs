@@ -3,7 +3,6 @@
 //! Where the element type stays, bytes go from the mapping to the file as they are. Every source tensor is scanned for NaN and
 //! infinity once, however often it is written, and its pages are given back with its last use.
 
-use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -56,12 +55,12 @@ impl<'a> Stream<'a> {
             Recipe::Copy(name) => self.copy(name, header, file)?,
             Recipe::Normal { std, .. } => {
                 let values = normal(self.seed, &header.name, header.shape.iter().product(), *std);
-                self.put(&encode(&Tensor::f_from_slice(&values)?, header.dtype)?, header, file)?;
+                self.put_made(&encode(&Tensor::f_from_slice(&values)?, header.dtype)?, header, file)?;
             }
             Recipe::Derived { source, make, .. } => {
                 self.scan(source, self.source.bytes(source)?)?;
                 let made = make(&self.source.load(source, Kind::Float, Device::Cpu)?)?;
-                self.put(&encode(&made, header.dtype)?, header, file)?;
+                self.put_made(&encode(&made, header.dtype)?, header, file)?;
             }
         }
         self.used(step.recipe.source())
@@ -75,7 +74,11 @@ impl<'a> Stream<'a> {
             if !known {
                 self.finite(name, chunk, stored)?;
             }
-            self.put(&converted(chunk, stored, header.dtype)?, header, file)?;
+            if header.dtype == stored {
+                self.put(chunk, header, file)?;
+            } else {
+                self.put_made(&converted(chunk, stored, header.dtype)?, header, file)?;
+            }
             if last {
                 self.source.release(name)?;
             }
@@ -84,13 +87,18 @@ impl<'a> Stream<'a> {
         Ok(())
     }
 
-    /// Appends bytes of the tensor at hand; those that are not a source's own are checked for overflow.
-    fn put(&mut self, bytes: &Cow<[u8]>, header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
+    /// Appends values that were computed, drawn or converted, unless one is beyond the range of their type.
+    fn put_made(&mut self, bytes: &[u8], header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
+        if !all_finite(bytes, header.dtype) {
+            return Err(ConvertError::Overflow { tensor: header.name.clone(), dtype: header.dtype });
+        }
+        self.put(bytes, header, file)
+    }
+
+    /// Appends bytes of the tensor at hand.
+    fn put(&mut self, bytes: &[u8], header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(ConvertError::Interrupted);
-        }
-        if matches!(bytes, Cow::Owned(_)) && !all_finite(bytes, header.dtype) {
-            return Err(ConvertError::Overflow { tensor: header.name.clone(), dtype: header.dtype });
         }
         file.write(bytes)?;
         self.written += bytes.len() as u64;
@@ -134,21 +142,18 @@ fn all_finite(bytes: &[u8], dtype: Dtype) -> bool {
     }
 }
 
-/// Elements in another type; the bytes themselves where it is the same.
-fn converted(bytes: &[u8], from: Dtype, to: Dtype) -> Result<Cow<'_, [u8]>> {
-    if from == to {
-        return Ok(Cow::Borrowed(bytes));
-    }
+/// Elements in another type, little-endian.
+fn converted(bytes: &[u8], from: Dtype, to: Dtype) -> Result<Vec<u8>> {
     let count = (bytes.len() * 8 / from.bitsize()) as i64;
     encode(&Tensor::f_from_data_size(bytes, &[count], kind_of(from)?)?, to)
 }
 
 /// A tensor's elements in type `to`, little-endian.
-fn encode(tensor: &Tensor, to: Dtype) -> Result<Cow<'static, [u8]>> {
+fn encode(tensor: &Tensor, to: Dtype) -> Result<Vec<u8>> {
     let tensor = tensor.f_to_kind(kind_of(to)?)?.f_contiguous()?;
     let mut bytes = vec![0; tensor.numel() * to.bitsize() / 8];
     tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-    Ok(Cow::Owned(bytes))
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -172,7 +177,6 @@ mod tests {
         let values: Vec<f32> = (0..1000).map(|i| (f64::from(i) * 0.37 - 100.0).exp2() as f32 * 1e10).collect();
         let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         let expected: Vec<u8> = values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect();
-        assert_eq!(*converted(&bytes, Dtype::F32, Dtype::BF16).unwrap(), expected);
-        assert!(matches!(converted(&bytes, Dtype::F32, Dtype::F32).unwrap(), Cow::Borrowed(_)));
+        assert_eq!(converted(&bytes, Dtype::F32, Dtype::BF16).unwrap(), expected);
     }
 }

@@ -87,7 +87,7 @@ impl Sums {
         let report = LogitsReport {
             dense_loss,
             upcycled_loss,
-            divergence: self.divergence / self.tokens as f64,
+            divergence: (self.divergence / self.tokens as f64).max(0.0), // never negative but for rounding
             max_abs_error: self.largest,
             relative_error: if self.apart == 0.0 { 0.0 } else { (self.apart / self.dense).sqrt() },
         };

@@ -1,7 +1,7 @@
 //! One layer of a step-0 report: the MLPs on the same input, the residual streams after it, and what the router did.
 
+use coppice_models::MoeConfig;
 use coppice_models::moe::choose;
-use coppice_models::{Config, MoeConfig};
 use tch::{Kind, Tensor};
 
 use super::report::{LayerReport, RouterReport};
@@ -70,10 +70,4 @@ fn relative_error(wanted: &Tensor, found: &Tensor) -> Result<f64> {
     let (wanted, found) = (wanted.f_to_kind(Kind::Double)?, found.f_to_kind(Kind::Double)?);
     let apart = f64::try_from(found.f_sub(&wanted)?.f_norm()?)?;
     Ok(if apart == 0.0 { 0.0 } else { apart / f64::try_from(wanted.f_norm()?)? })
-}
-
-/// Whether a configuration's gate gives weights that sum to 1, the condition for copies to be exact.
-pub(super) fn sums_to_one(config: &Config) -> bool {
-    use coppice_models::Gate;
-    config.moe.as_ref().is_none_or(|moe| moe.gate != Gate::SoftmaxTopk || moe.experts_per_token == moe.num_experts)
 }

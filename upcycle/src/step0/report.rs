@@ -1,9 +1,7 @@
 //! What a step-0 report says, as data and as lines of text.
 
-use coppice_models::{Checkpoint, Gate};
+use coppice_models::{Checkpoint, Gate, MoeConfig};
 use serde::{Deserialize, Serialize};
-
-use super::layer::sums_to_one;
 
 /// Largest relative error of the logits that counts as exact in f32.
 pub const EXACT: f64 = 1e-5;
@@ -126,19 +124,23 @@ impl LayerReport {
 }
 
 fn notes([dense, upcycled]: [&Checkpoint; 2]) -> Vec<String> {
-    let mut notes = Vec::new();
-    let moe = upcycled.config.moe.as_ref();
-    if let Some(moe) = moe.filter(|moe| moe.experts_per_token == 1 && matches!(moe.gate, Gate::TopkSoftmax | Gate::SoftmaxTopkRenorm)) {
-        let name = moe.gate.name();
-        notes.push(format!(
-            "gate {name} with K = 1: the weight is the constant 1, so the router gets no gradient; softmax_topk_st gives one"
-        ));
-    }
-    if !sums_to_one(&upcycled.config) {
-        notes.push("gate softmax_topk: the weights of the chosen experts sum to less than 1, which scales every converted MLP down".into());
-    }
+    let mut notes: Vec<String> = upcycled.config.moe.iter().filter_map(gate_note).collect();
     if dense.dtype() != upcycled.dtype() {
         notes.push(format!("stored as {} from {}: rounding is part of every difference", upcycled.dtype(), dense.dtype()));
     }
     notes
+}
+
+/// What a gate means for the router's training or for exactness.
+fn gate_note(moe: &MoeConfig) -> Option<String> {
+    let (name, k) = (moe.gate.name(), moe.experts_per_token);
+    match moe.gate {
+        Gate::TopkSoftmax | Gate::SoftmaxTopkRenorm if k == 1 => Some(format!(
+            "gate {name} with K = 1: the weight is the constant 1, so the router gets no gradient; softmax_topk_st gives it one"
+        )),
+        Gate::SoftmaxTopk if k < moe.num_experts => {
+            Some(format!("gate {name}: the weights of the chosen experts sum to less than 1, which scales every converted MLP down"))
+        }
+        _ => None,
+    }
 }
