@@ -3,9 +3,9 @@
 //! Byte-level BPE as in GPT-2: any text can be encoded and decodes to itself. The same documents and settings give the same
 //! bytes. Special tokens take the first ids, in their order.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use coppice_models::fs::write_atomic;
 use serde::{Deserialize, Serialize};
 use tokenizers::models::TrainerWrapper;
 use tokenizers::models::bpe::{BPE, BpeTrainer};
@@ -24,6 +24,9 @@ pub enum TrainingError {
     /// The `tokenizers` library refused.
     #[error("tokenizer: {0}")]
     Library(String),
+    /// A file could not take its place.
+    #[error(transparent)]
+    Fs(#[from] coppice_models::fs::FsError),
     /// A file could not be written.
     #[error("{path}: {source}", path = path.display())]
     Io {
@@ -130,7 +133,7 @@ pub fn write_tokenizer(tokenizer: &Tokenizer, settings: &TokenizerSettings, fold
 }
 
 fn write_text(path: &Path, text: &str) -> Result<()> {
-    crate::atomic::write(path, |file| file.write_all(text.as_bytes())).map_err(|source| io_error(path, source))
+    Ok(write_atomic(path, text.as_bytes())?)
 }
 
 fn io_error(path: &Path, source: std::io::Error) -> TrainingError {

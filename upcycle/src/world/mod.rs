@@ -47,6 +47,9 @@ pub enum WorldError {
     /// A knob is out of its limits.
     #[error("world: {0}")]
     Config(String),
+    /// A file could not take its place.
+    #[error(transparent)]
+    Fs(#[from] coppice_models::fs::FsError),
     /// A file could not be written.
     #[error("{path}: {source}", path = path.display())]
     Io {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Write;
 use std::path::Path;
 
+use coppice_models::fs::{AtomicFile, Existing};
 use serde::{Deserialize, Serialize};
 
 use super::attribute::Attribute;
@@ -72,7 +73,10 @@ fn remove_manifest(folder: &Path) -> Result<()> {
 /// One JSON value a line.
 fn write_lines<T: Serialize>(folder: &Path, name: &str, values: impl Iterator<Item = T>) -> Result<FileEntry> {
     let path = folder.join(name);
-    crate::atomic::write(&path, |file| write_values(file, values)).map_err(|source| WorldError::io(&path, source))
+    let mut file = AtomicFile::create(&path, Existing::Replace)?;
+    let entry = write_values(&mut file, values).map_err(|source| WorldError::io(&path, source))?;
+    file.commit()?;
+    Ok(entry)
 }
 
 fn write_values<T: Serialize>(file: &mut impl Write, values: impl Iterator<Item = T>) -> std::io::Result<FileEntry> {
