@@ -10,6 +10,7 @@ use coppice_models::checkpoint::kind_of;
 use coppice_models::device::{DeviceChoice, Dtype};
 use coppice_models::hub::Hub;
 use coppice_models::{Checkpoint, Model};
+use coppice_upcycle::convert::ConvertError;
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::{Device, Kind};
 
@@ -44,14 +45,31 @@ pub fn interrupted() -> &'static AtomicBool {
     &INTERRUPTED
 }
 
-/// Raised by work that stopped because the user asked it to.
+/// Raised by work that stopped because the user asked it to; says what became of it.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("interrupted; what was finished is kept, the same command goes on from there")]
-pub struct Interrupted;
+pub enum Interrupted {
+    /// The result appears whole or not at all.
+    #[error("interrupted; nothing was written")]
+    NothingWritten,
+    /// The work resumes by itself.
+    #[error("interrupted; what was finished is kept, the same command goes on from there")]
+    Kept,
+    /// The work resumes when told to.
+    #[error("interrupted; the state is saved, --resume auto goes on from there")]
+    Saved,
+    /// The upcycled checkpoint is complete.
+    #[error("interrupted in the step-0 report; the checkpoint is written, whole")]
+    WithoutReport,
+}
+
+/// Whether an error says that the user asked to stop.
+pub fn is_interruption(error: &anyhow::Error) -> bool {
+    error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(ConvertError::Interrupted))
+}
 
 /// An [`Interrupted`] error if the user asked to stop.
 pub fn check_interrupt() -> Result<()> {
-    if interrupted().load(Ordering::SeqCst) { Err(Interrupted.into()) } else { Ok(()) }
+    if interrupted().load(Ordering::SeqCst) { Err(Interrupted::Kept.into()) } else { Ok(()) }
 }
 
 /// A bar on stderr, hidden where that is no terminal.

@@ -29,7 +29,12 @@ fn item<T: DeserializeOwned>(line: &[u8]) -> Result<T> {
     if text.trim().is_empty() {
         bail!("the line is empty");
     }
-    Ok(serde_json::from_str(text)?)
+    serde_json::from_str(text).map_err(|error| anyhow::anyhow!(within_line(&error)))
+}
+
+/// serde_json's message without its own line number, which is always 1 here.
+fn within_line(error: &serde_json::Error) -> String {
+    error.to_string().replace(" at line 1 column ", " at column ")
 }
 
 /// Writes one item a line; the file appears whole or not at all.

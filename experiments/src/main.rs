@@ -15,6 +15,7 @@ mod training;
 use std::process::ExitCode;
 
 use clap::Parser;
+use coppice_upcycle::train::TrainError;
 
 use crate::commands::Command;
 use crate::common::Outcome;
@@ -33,10 +34,22 @@ fn main() -> ExitCode {
     match cli.command.run() {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
-        Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if error.is::<output::ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error);
-            ExitCode::from(if error.is::<common::Interrupted>() { 130 } else { 2 })
+            code_of(&error)
         }
+    }
+}
+
+/// Interrupted work exits with 130, training that left the finite numbers with 1, everything else with 2.
+fn code_of(error: &anyhow::Error) -> ExitCode {
+    let diverged = |error: &TrainError| matches!(error, TrainError::NonFinite { .. });
+    if common::is_interruption(error) {
+        ExitCode::from(130)
+    } else if error.downcast_ref().is_some_and(diverged) {
+        ExitCode::from(1)
+    } else {
+        ExitCode::from(2)
     }
 }

@@ -8,16 +8,18 @@ use serde::Serialize;
 /// Prints a line of results.
 ///
 /// # Errors
-/// When stdout is closed.
+/// [`ReaderGone`] when stdout is closed, else what the system says.
 pub fn line(text: impl AsRef<str>) -> Result<()> {
-    writeln!(io::stdout().lock(), "{}", text.as_ref())?;
-    Ok(())
+    writeln!(io::stdout().lock(), "{}", text.as_ref()).map_err(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => ReaderGone.into(),
+        _ => anyhow::Error::new(error).context("cannot write to stdout"),
+    })
 }
 
 /// Prints one JSON object, alone on stdout.
 ///
 /// # Errors
-/// When stdout is closed.
+/// As [`line`].
 pub fn json(value: &impl Serialize) -> Result<()> {
     line(serde_json::to_string(value)?)
 }
@@ -27,13 +29,18 @@ pub fn say(text: impl AsRef<str>) {
     let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
 }
 
-/// Prints an error as one line.
+/// Prints an error and its causes as one line; a cause that the sentence holds already is not told twice.
 pub fn complain(error: &anyhow::Error) {
-    let sentence = format!("{error:#}").lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
+    let told = error.chain().map(ToString::to_string).fold(String::new(), |told, cause| match told.as_str() {
+        "" => cause,
+        before if before.contains(&cause) => told,
+        before => format!("{before}: {cause}"),
+    });
+    let sentence = told.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("; ");
     say(format!("coppice: {sentence}"));
 }
 
-/// Whether the reader of stdout went away, which is no fault of ours.
-pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|io| io.kind() == io::ErrorKind::BrokenPipe))
-}
+/// The reader of stdout went away, which is no fault of ours; a pipe that breaks elsewhere (a network connection) is one.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the reader of stdout went away")]
+pub struct ReaderGone;

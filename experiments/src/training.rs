@@ -6,7 +6,7 @@ use coppice_upcycle::train::{Event, Outcome, Resume, Trainer};
 use crate::common::{Interrupted, interrupted, progress};
 use crate::output;
 
-/// Runs a trainer to its end; an interruption is an error that says where to go on.
+/// Runs a trainer to its end; an interruption is an error after the checkpoint has been named.
 pub fn run(trainer: &mut Trainer, resume: Resume, what: &str) -> Result<Outcome> {
     let bar = progress(0, what);
     let mut tell = |event: &Event| match event {
@@ -29,7 +29,7 @@ pub fn run(trainer: &mut Trainer, resume: Resume, what: &str) -> Result<Outcome>
     match outcome {
         Outcome::Interrupted { step, checkpoint } => {
             output::say(format!("step {step} is saved in {}", checkpoint.display()));
-            Err(Interrupted.into())
+            Err(Interrupted::Kept.into())
         }
         Outcome::Finished { .. } => Ok(outcome),
     }

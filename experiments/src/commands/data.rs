@@ -10,7 +10,7 @@ use coppice_upcycle::world::{World, WorldConfig};
 use crate::common::Outcome;
 use crate::{output, toml_file};
 
-/// Makes corpora.
+/// Makes corpora: a synthetic world with questions and the table of what is true.
 #[derive(Debug, Args)]
 pub struct DataArgs {
     #[command(subcommand)]

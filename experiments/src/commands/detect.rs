@@ -4,16 +4,16 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use coppice_detect::bench::{Bench, BenchSettings, bench};
-use coppice_detect::reader::{RecordError, read_records};
+use coppice_detect::reader::{Reason, RecordError, read_records};
 use coppice_detect::scores::{Scorer, find, registry};
 use coppice_detect::{Record, score_record};
 use coppice_models::fs::Existing;
 use serde_json::{Value, json};
 
-use crate::common::{Outcome, refuse_existing};
+use crate::common::{Interrupted, Outcome, check_interrupt, refuse_existing};
 use crate::{jsonl, output};
 
 /// Tells which answers are probably made up.
@@ -94,7 +94,8 @@ type Items = Vec<Result<Record, RecordError>>;
 fn open(path: &PathBuf) -> Result<Items> {
     let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
     let items: Items = read_records(BufReader::new(file)).map(|(_, item)| item).collect();
-    if items.is_empty() { anyhow::bail!("{} is empty", path.display()) } else { Ok(items) }
+    let nothing = |item: &Result<Record, RecordError>| matches!(item, Err(RecordError { reason: Reason::EmptyInput, .. }));
+    if items.iter().all(nothing) { bail!("{} is empty", path.display()) } else { Ok(items) }
 }
 
 /// The scores called by name, or all.
@@ -112,6 +113,7 @@ impl DetectScoreArgs {
         let items = open(&self.input)?;
         let failed = items.iter().filter(|item| item.is_err()).count();
         let line = |item: &Result<Record, RecordError>| -> Result<Value> {
+            check_interrupt().map_err(|_| Interrupted::NothingWritten)?;
             Ok(match item {
                 Ok(record) => serde_json::to_value(score_record(record, &scorers))?,
                 Err(error) => json!({ "id": error.id, "error": error.to_string() }),

@@ -1,6 +1,6 @@
 //! `coppice score`: log-probability and entropy of every token of given texts.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -10,7 +10,7 @@ use coppice_models::score::{TokenScores, score};
 use coppice_models::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{ModelArgs, Outcome, check_interrupt, progress, refuse_existing};
+use crate::common::{Interrupted, ModelArgs, Outcome, check_interrupt, progress, refuse_existing};
 use crate::{jsonl, output};
 
 /// Scores each line of a JSONL file of {"text"} or {"tokens"}: log-probability and entropy of every token, in nats.
@@ -35,8 +35,8 @@ pub struct ScoreArgs {
     json: bool,
 }
 
+/// One line; other fields, as corpora have them, are passed over.
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Item {
     id: Option<serde_json::Value>,
     text: Option<String>,
@@ -56,8 +56,9 @@ struct Scored<'a> {
 struct Summary {
     items: usize,
     tokens: usize,
-    mean_nll: f64,
-    perplexity: f64,
+    /// Nats; none where no item has a second token.
+    mean_nll: Option<f64>,
+    perplexity: Option<f64>,
 }
 
 impl ScoreArgs {
@@ -66,13 +67,19 @@ impl ScoreArgs {
         refuse_existing(&self.output, self.overwrite)?;
         let items: Vec<Item> = jsonl::read(&self.input)?;
         let checkpoint = self.model.open()?;
-        let sequences = tokenize(&items, &checkpoint.folder)?;
+        let sequences = self.tokenize(&items, &checkpoint.folder)?;
         self.check(&sequences, &checkpoint.config)?;
         let (_, model) = self.model.load()?;
         let scores = self.score_all(&model, &sequences)?;
         self.write(&items, &sequences, &scores)?;
         self.report(&summarise(&scores))?;
         Ok(Outcome::Done)
+    }
+
+    fn tokenize(&self, items: &[Item], folder: &Path) -> Result<Vec<Vec<i64>>> {
+        let tokenizer = if items.iter().any(|item| item.text.is_some()) { Some(Tokenizer::load(folder)?) } else { None };
+        let place = |line: usize| format!("{}, line {}", self.input.display(), line + 1);
+        items.iter().enumerate().map(|(line, item)| item.ids(tokenizer.as_ref()).with_context(|| place(line))).collect()
     }
 
     /// Everything that can be refused is refused before the weights are read.
@@ -91,7 +98,7 @@ impl ScoreArgs {
         let bar = progress(sequences.len() as u64, "score");
         let mut scores = vec![None; sequences.len()];
         while !order.is_empty() {
-            check_interrupt()?;
+            check_interrupt().map_err(|_| Interrupted::NothingWritten)?;
             let size = (self.batch_tokens / sequences[order[0]].len()).clamp(1, order.len());
             let batch: Vec<usize> = order.drain(..size).collect();
             let texts: Vec<_> = batch.iter().map(|&index| sequences[index].clone()).collect();
@@ -123,22 +130,23 @@ impl ScoreArgs {
             return output::json(summary);
         }
         let Summary { items, tokens, mean_nll, perplexity } = summary;
-        output::line(format!("{items} items, {tokens} predicted tokens, mean NLL {mean_nll:.4} nats, perplexity {perplexity:.3}"))
+        let means = mean_nll.zip(*perplexity).map(|(nll, perplexity)| format!(", mean NLL {nll:.4} nats, perplexity {perplexity:.3}"));
+        output::line(format!("{items} items, {tokens} predicted tokens{}", means.unwrap_or_default()))
     }
 }
 
-fn tokenize(items: &[Item], folder: &std::path::Path) -> Result<Vec<Vec<i64>>> {
-    let tokenizer = if items.iter().any(|item| item.text.is_some()) { Some(Tokenizer::load(folder)?) } else { None };
-    let one = |(index, item): (usize, &Item)| match (&item.text, &item.tokens, &tokenizer) {
-        (Some(text), None, Some(tokenizer)) => Ok(tokenizer.encode(text)?.into_iter().map(i64::from).collect()),
-        (None, Some(tokens), _) => Ok(tokens.clone()),
-        _ => bail!("line {}: expected either \"text\" or \"tokens\"", index + 1),
-    };
-    items.iter().enumerate().map(one).collect()
+impl Item {
+    fn ids(&self, tokenizer: Option<&Tokenizer>) -> Result<Vec<i64>> {
+        match (&self.text, &self.tokens, tokenizer) {
+            (Some(text), None, Some(tokenizer)) => Ok(tokenizer.encode(text)?.into_iter().map(i64::from).collect()),
+            (None, Some(tokens), _) => Ok(tokens.clone()),
+            _ => bail!("expected either \"text\" or \"tokens\""),
+        }
+    }
 }
 
 fn summarise(scores: &[TokenScores]) -> Summary {
     let known: Vec<f64> = scores.iter().flat_map(|score| score.logprobs.iter().flatten().copied()).collect();
-    let mean_nll = -known.iter().sum::<f64>() / known.len().max(1) as f64;
-    Summary { items: scores.len(), tokens: known.len(), mean_nll, perplexity: mean_nll.exp() }
+    let mean_nll = (!known.is_empty()).then(|| -known.iter().sum::<f64>() / known.len() as f64);
+    Summary { items: scores.len(), tokens: known.len(), mean_nll, perplexity: mean_nll.map(f64::exp) }
 }

@@ -10,12 +10,12 @@ use coppice_models::init::Random;
 use coppice_models::{Checkpoint, Config, Model};
 use coppice_upcycle::corpus::{open, tokenize_documents};
 use coppice_upcycle::train::trainer::load_for_training;
-use coppice_upcycle::train::{Outcome as Trained, Resume, TokenStream, TrainConfig, TrainError, Trainer};
+use coppice_upcycle::train::{Outcome as Trained, Resume, TokenStream, TrainConfig, Trainer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::Device;
 
-use crate::common::{Outcome, open_device, resolve_model};
+use crate::common::{Interrupted, Outcome, is_interruption, open_device, resolve_model};
 use crate::{output, toml_file, training};
 
 /// Trains as a recipe says: a dense or routed checkpoint, or random weights of a given config.json.
@@ -91,14 +91,8 @@ impl TrainArgs {
         }
         let model = source.model(&recipe.model, open_device(self.device)?)?;
         let mut trainer = Trainer::new(model, recipe.train.clone(), train, valid, &folder)?.with_tokenizer_of(&tokenizer);
-        match training::run(&mut trainer, self.resume(), "train") {
-            Ok(trained) => self.finished(&trained),
-            Err(error) if is_non_finite(&error) => {
-                output::complain(&error);
-                Ok(Outcome::No)
-            }
-            Err(error) => Err(error),
-        }
+        let trained = training::run(&mut trainer, self.resume(), "train");
+        self.finished(&trained.map_err(|error| if is_interruption(&error) { Interrupted::Saved.into() } else { error })?)
     }
 
     fn resume(&self) -> Resume {
@@ -198,8 +192,4 @@ impl Data {
         let valid = if self.valid.is_empty() { None } else { Some(stream(&self.valid)?) };
         Ok((stream(&self.train)?, valid))
     }
-}
-
-fn is_non_finite(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(TrainError::NonFinite { .. }))
 }

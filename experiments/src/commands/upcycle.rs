@@ -11,7 +11,7 @@ use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, 
 use coppice_upcycle::step0::{DEFAULT_TOKENS, Probe, Step0, compare};
 use serde_json::json;
 
-use crate::common::{Interrupted, Outcome, interrupted, progress, read_text, resolve_model};
+use crate::common::{Interrupted, Outcome, interrupted, progress, read_text, refuse_existing, resolve_model};
 use crate::output;
 
 /// Grows the dense MLPs of a StableLM 2 into routed experts, streaming, and reports what the conversion preserved.
@@ -79,6 +79,7 @@ pub struct UpcycleArgs {
 impl UpcycleArgs {
     /// Runs the command.
     pub fn run(&self) -> Result<Outcome> {
+        refuse_existing(&self.output, self.overwrite || self.dry_run)?;
         let dense = Checkpoint::open(resolve_model(&self.model)?)?;
         let probe = self.probe(&dense)?;
         probe.sequences(&dense.config)?;
@@ -125,7 +126,7 @@ impl UpcycleArgs {
             bar.set_position(at.written >> 20);
             bar.set_message("MiB");
         };
-        let manifest = upcycle(dense, options, &self.output, &mut told, interrupted()).map_err(stopped)?;
+        let manifest = upcycle(dense, options, &self.output, &mut told, interrupted())?;
         bar.finish_and_clear();
         Ok(manifest)
     }
@@ -159,8 +160,9 @@ impl UpcycleArgs {
     }
 }
 
+/// When the report is interrupted the conversion is done.
 fn stopped(error: ConvertError) -> anyhow::Error {
-    if matches!(error, ConvertError::Interrupted) { Interrupted.into() } else { error.into() }
+    if matches!(error, ConvertError::Interrupted) { Interrupted::WithoutReport.into() } else { error.into() }
 }
 
 /// The file's name of a computing type.

@@ -1,0 +1,16 @@
+//! The command line as users meet it: every test runs the built `coppice` and looks at its exit code, its two streams and its files.
+
+mod bad_checkpoints;
+mod bad_input;
+mod bad_recipes;
+mod detecting;
+mod full_disk;
+mod help;
+mod inference;
+mod interruption;
+mod output_closed;
+mod real_text;
+mod running;
+mod support;
+mod training;
+mod upcycling;
