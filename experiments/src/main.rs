@@ -7,6 +7,7 @@
 mod commands;
 mod common;
 mod jsonl;
+mod memory;
 mod output;
 mod runner;
 mod toml_file;

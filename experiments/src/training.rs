@@ -19,7 +19,7 @@ pub fn run(trainer: &mut Trainer, resume: Resume, what: &str) -> Result<Outcome>
         Event::Resumed { step, path } => bar.suspend(|| output::say(format!("resumed at step {step} from {}", path.display()))),
         Event::Validated { step, evaluation } => {
             bar.suspend(|| {
-                output::say(format!("step {step}: validation loss {:.4}, perplexity {:.3}", evaluation.loss, evaluation.perplexity))
+                output::say(format!("step {step}: validation loss {:.4}, perplexity {:.3}", evaluation.loss, evaluation.perplexity));
             });
         }
         Event::Saved { .. } => {}

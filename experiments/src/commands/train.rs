@@ -16,7 +16,7 @@ use serde_json::json;
 use tch::Device;
 
 use crate::common::{Interrupted, Outcome, is_interruption, open_device, resolve_model};
-use crate::{output, toml_file, training};
+use crate::{memory, output, toml_file, training};
 
 /// Trains as a recipe says: a dense or routed checkpoint, or random weights of a given config.json.
 #[derive(Debug, Args)]
@@ -89,7 +89,9 @@ impl TrainArgs {
         if self.dry_run {
             return self.tell(&recipe, source.config(), &train);
         }
-        let model = source.model(&recipe.model, open_device(self.device)?)?;
+        let device = open_device(self.device)?;
+        memory::refuse_too_large(source.config(), device)?;
+        let model = source.model(&recipe.model, device)?;
         let mut trainer = Trainer::new(model, recipe.train.clone(), train, valid, &folder)?.with_tokenizer_of(&tokenizer);
         let trained = training::run(&mut trainer, self.resume(), "train");
         self.finished(&trained.map_err(|error| if is_interruption(&error) { Interrupted::Saved.into() } else { error })?)

@@ -144,9 +144,9 @@ impl UpcycleArgs {
     fn tell(&self, dense: &Checkpoint, options: &Options) -> Result<Outcome> {
         let plan = forecast(dense, options)?;
         if self.json {
-            output::json(&plan)?
+            output::json(&plan)?;
         } else {
-            output::line(serde_json::to_string_pretty(&plan)?)?
+            output::line(serde_json::to_string_pretty(&plan)?)?;
         }
         Ok(Outcome::Done)
     }

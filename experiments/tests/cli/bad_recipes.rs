@@ -50,6 +50,20 @@ fn values_that_cannot_be_are_refused_by_name() {
 }
 
 #[test]
+fn a_model_no_machine_holds_is_refused_before_it_is_made() {
+    let folder = Folder::with_model();
+    let recipe = recipe::write(&folder, GOOD);
+    let mut config = crate::support::config();
+    for (key, told) in [("hidden_size", "GB"), ("intermediate_size", "GB"), ("vocab_size", "GB")] {
+        config[key] = (1_i64 << 24).into();
+        folder.write("model/config.json", config.to_string());
+        let refusal = refused(&mut coppice(["train", &recipe, "--output", &folder.arg("run")]));
+        assert!(refusal.contains(told) || refusal.contains("2^53 parameters"), "{refusal}");
+        assert!(!folder.path("run").exists());
+    }
+}
+
+#[test]
 fn a_corpus_that_is_bad_is_refused_with_its_line() {
     let folder = Folder::with_model();
     let recipe = recipe::write(&folder, GOOD);
