@@ -45,6 +45,14 @@ pub struct Stored<'a> {
     pub owned: bool,
 }
 
+impl Stored<'_> {
+    /// Whether a dense model is used where it lies in the file; packed experts are copied.
+    pub(crate) fn reads_in_place(&self) -> bool {
+        let same_kind = kind_of(self.checkpoint.dtype()).is_ok_and(|kind| kind == self.kind);
+        !self.owned && same_kind && self.device == Device::Cpu && self.checkpoint.config.moe.is_none()
+    }
+}
+
 impl Source for Stored<'_> {
     fn tensor(&self, name: &str, _shape: &[i64]) -> Result<Tensor> {
         let same_kind = self.checkpoint.entry(name).map(|entry| kind_of(entry.dtype)).transpose()? == Some(self.kind);

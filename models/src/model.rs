@@ -318,6 +318,9 @@ impl Model {
     /// When a tensor cannot be read or converted.
     pub fn load(checkpoint: &Checkpoint, kind: Kind, device: Device) -> Result<Self> {
         let source = Stored { checkpoint, kind, device, owned: false };
+        if source.reads_in_place() {
+            checkpoint.prefault();
+        }
         let model = Self::new(&source, &checkpoint.config, device)?;
         Ok(Self { mappings: checkpoint.mappings(), ..model })
     }
