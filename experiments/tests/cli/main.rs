@@ -9,6 +9,7 @@ mod help;
 mod inference;
 mod interruption;
 mod output_closed;
+mod pulling;
 mod real_text;
 mod running;
 mod support;

@@ -2,6 +2,7 @@
 
 pub(crate) mod checkpoint;
 pub(crate) mod folder;
+pub(crate) mod hub;
 pub(crate) mod outcome;
 pub(crate) mod recipe;
 pub(crate) mod signals;
