@@ -6,7 +6,7 @@ use crate::support::outcome::ended;
 use crate::support::signals::{lines_of, signal_when, start};
 use crate::support::{Folder, coppice, done, json_of, recipe, refused, sentence, stderr, words};
 
-const LONG: &str = "steps = 60\nschedule = { kind = \"cosine\", peak = 3e-3, warmup_steps = 5 }\ncheckpoints = { every_steps = 7 }";
+const LONG: &str = "steps = 80\nschedule = { kind = \"cosine\", peak = 3e-3, warmup_steps = 5 }\ncheckpoints = { every_steps = 7 }";
 
 fn train(folder: &Folder, recipe: &str, run: &str, options: &str) -> std::process::Command {
     let mut command = coppice(["train", recipe, "--output", &folder.arg(run)]);
@@ -35,7 +35,7 @@ fn a_killed_run_resumes_to_the_same_bits() {
     let folder = Folder::with_model();
     let recipe = recipe::write(&folder, LONG);
     done(&mut train(&folder, &recipe, "whole", ""));
-    let steps_before = 1 + std::process::id() as usize % 50;
+    let steps_before = 1 + std::process::id() as usize % 30;
     for (run, signal) in [("killed", libc::SIGKILL), ("stopped", libc::SIGINT)] {
         let metrics = folder.path(run).join("metrics.jsonl");
         let output = signal_when(start(&mut train(&folder, &recipe, run, "")), signal, || lines_of(&metrics) >= steps_before);
@@ -79,7 +79,7 @@ fn a_dry_run_plans_and_writes_nothing() {
     let recipe = recipe::write(&folder, LONG);
     let before = folder.names();
     let plan = json_of(&mut train(&folder, &recipe, "run", "--dry-run --json"));
-    assert_eq!(plan["tokens"].as_u64(), Some(60 * 4 * 32));
+    assert_eq!(plan["tokens"].as_u64(), Some(80 * 4 * 32));
     assert_eq!(folder.names(), before);
 }
 
