@@ -2,26 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
+mod held_out;
+mod measured;
+
 use serde::{Deserialize, Serialize};
 
-use crate::calibration::Platt;
 use crate::metrics::{self, Interval, MetricError};
 use crate::record::Record;
 use crate::scores::{self, Cost, LENGTH, Scorer, UnknownScore};
-use crate::verdict::finite_score;
+use measured::Measured;
 
 /// What to measure and how finely.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BenchSettings {
     /// Names of the scores; all of the registry if `None`. The length baseline is added if it is not among them.
     pub scores: Option<Vec<String>>,
-    /// Bootstrap resamples of every AUROC.
+    /// Bootstrap resamples of every interval.
     pub resamples: usize,
-    /// Confidence of its interval.
+    /// Confidence of the intervals.
     pub confidence: f64,
     /// Seeds resamples and calibration halves.
     pub seed: u64,
@@ -45,7 +43,7 @@ pub struct Bench {
     pub unlabelled: Vec<String>,
     /// One row a score, in the order asked for.
     pub rows: Vec<Row>,
-    /// Scores without a row, and why.
+    /// Scores without a row, and why: what the records lack, or which class.
     pub skipped: BTreeMap<String, String>,
 }
 
@@ -64,24 +62,25 @@ pub struct Row {
     pub missing: usize,
     /// What those lack, and how many of them.
     pub lacks: BTreeMap<String, usize>,
-    /// Area under the ROC curve, percentile bootstrap over records.
+    /// Area under the ROC curve. This and the other intervals are percentile bootstrap over records.
     pub auroc: Interval,
     /// Two-sided p-value of the Mann-Whitney test of AUROC = 1/2.
     pub p_value: f64,
     /// Average precision; chance is `base_rate` below.
-    pub auc_pr: f64,
+    pub auc_pr: Interval,
     /// Share wrong among the `n` records of this row.
     pub base_rate: f64,
     /// Prediction-rejection ratio over all rejection rates.
-    pub prr: f64,
+    pub prr: Interval,
     /// The same up to rejecting half; `None` below four records.
-    pub prr_half: Option<f64>,
+    pub prr_half: Option<Interval>,
     /// Area under the risk-coverage curve.
     pub aurc: f64,
-    /// Expected calibration error of Platt's probabilities on records they were not fitted on; `None` with fewer than two of a class.
-    pub ece: Option<f64>,
+    /// Expected calibration error of Platt's probabilities on records they were not fitted on; `None` with fewer than two of a class. Its
+    /// interval is [centred](metrics::Resampled::centred) on the estimate.
+    pub ece: Option<Interval>,
     /// Brier score of the same probabilities.
-    pub brier: Option<f64>,
+    pub brier: Option<Interval>,
     /// (false positive rate, true positive rate).
     pub roc: Vec<(f64, f64)>,
     /// (coverage, risk).
@@ -103,10 +102,12 @@ pub enum BenchError {
 }
 
 impl Bench {
-    /// The row of highest AUROC among the scores that need the response alone, the length baseline excluded.
+    /// The row of highest AUROC among the scores that need the response alone, the length baseline excluded; of equals the one that stands
+    /// first in the registry.
     pub fn best_single_pass(&self) -> Option<&Row> {
+        let place = |row: &Row| scores::registry().iter().position(|scorer| scorer.name() == row.score);
         let candidates = self.rows.iter().filter(|row| row.single_pass && row.score != LENGTH);
-        candidates.max_by(|a, b| a.auroc.estimate.total_cmp(&b.auroc.estimate))
+        candidates.min_by(|a, b| b.auroc.estimate.total_cmp(&a.auroc.estimate).then_with(|| place(a).cmp(&place(b))))
     }
 }
 
@@ -123,10 +124,11 @@ pub fn bench(records: &[Record], settings: &BenchSettings) -> Result<Bench, Benc
     let unlabelled = records.iter().filter(|record| record.label.is_none()).map(|record| record.id.clone()).collect();
     let mut found = Bench { n: labelled.len(), base_rate, unlabelled, rows: Vec::new(), skipped: BTreeMap::new() };
     for scorer in scorers {
-        match judge(scorer, &labelled, settings) {
+        let measured = Measured::new(scorer, &labelled);
+        match measured.row(scorer, settings) {
             Ok(row) => found.rows.push(row),
             Err(error @ MetricError::Setting { .. }) => return Err(BenchError::Setting(error)),
-            Err(reason) => drop(found.skipped.insert(scorer.name().to_owned(), reason.to_string())),
+            Err(error) => drop(found.skipped.insert(scorer.name().to_owned(), measured.reason(&error))),
         }
     }
     Ok(found)
@@ -140,70 +142,4 @@ fn chosen(names: Option<&[String]>) -> Result<Vec<&'static dyn Scorer>, UnknownS
         scorers.push(scores::find(LENGTH)?);
     }
     Ok(scorers)
-}
-
-fn judge(scorer: &dyn Scorer, labelled: &[(&Record, bool)], settings: &BenchSettings) -> Result<Row, MetricError> {
-    let computed: Vec<_> = labelled.par_iter().map(|(record, wrong)| finite_score(scorer, record).map(|score| (score, *wrong))).collect();
-    let mut lacks = BTreeMap::new();
-    computed.iter().filter_map(|result| result.as_ref().err()).for_each(|missing| *lacks.entry(missing.to_string()).or_default() += 1);
-    let (scores, wrong): (Vec<f64>, Vec<bool>) = computed.into_iter().flatten().unzip();
-    let calibrated = cross_calibrated(&scores, &wrong, settings.seed);
-    let over_halves =
-        |metric: fn(&[f64], &[bool]) -> Result<f64, MetricError>| calibrated.as_ref().and_then(|halves| halves_mean(halves, metric));
-    Ok(Row {
-        score: scorer.name().to_owned(),
-        single_pass: scorer.single_pass(),
-        cost: scorer.cost(),
-        n: scores.len(),
-        missing: labelled.len() - scores.len(),
-        lacks,
-        auroc: auroc_interval(&scores, &wrong, settings)?,
-        p_value: metrics::mann_whitney(&scores, &wrong)?,
-        auc_pr: metrics::average_precision(&scores, &wrong)?,
-        base_rate: metrics::base_rate(&wrong)?,
-        prr: metrics::prr(&scores, &wrong, 1.0)?,
-        prr_half: metrics::prr(&scores, &wrong, 0.5).ok(),
-        aurc: metrics::aurc(&scores, &wrong)?,
-        ece: over_halves(metrics::ece),
-        brier: over_halves(metrics::brier),
-        roc: metrics::roc_curve(&scores, &wrong)?,
-        risk_coverage: metrics::risk_coverage_curve(&scores, &wrong)?,
-    })
-}
-
-fn auroc_interval(scores: &[f64], wrong: &[bool], settings: &BenchSettings) -> Result<Interval, MetricError> {
-    metrics::auroc(scores, wrong)?;
-    let resampled = |items: &[usize]| {
-        let (scores, wrong) = pick(scores, wrong, items);
-        metrics::auroc(&scores, &wrong).ok()
-    };
-    metrics::bootstrap(scores.len(), settings.resamples, settings.confidence, settings.seed, resampled)
-}
-
-/// Calibrated probabilities and labels of one half of the records.
-type Half = (Vec<f64>, Vec<bool>);
-
-/// Two halves, seeded and with the classes shared out evenly, each with the probabilities of a Platt calibrator fitted on the other half.
-/// `None` where a half cannot be fitted.
-fn cross_calibrated(scores: &[f64], wrong: &[bool], seed: u64) -> Option<[Half; 2]> {
-    let mut order: Vec<usize> = (0..wrong.len()).collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    order.sort_by_key(|&item| wrong[item]);
-    let half = |parity: usize| pick(scores, wrong, &order.iter().copied().skip(parity).step_by(2).collect::<Vec<_>>());
-    let (first, second) = (half(0), half(1));
-    Some([calibrated(&first, &second)?, calibrated(&second, &first)?])
-}
-
-fn calibrated(fitted_on: &Half, judged_on: &Half) -> Option<Half> {
-    let platt = Platt::fit(&fitted_on.0, &fitted_on.1).ok()?;
-    Some((judged_on.0.iter().map(|&score| platt.probability(score)).collect(), judged_on.1.clone()))
-}
-
-fn halves_mean(halves: &[Half; 2], metric: fn(&[f64], &[bool]) -> Result<f64, MetricError>) -> Option<f64> {
-    let [first, second] = halves;
-    Some((metric(&first.0, &first.1).ok()? + metric(&second.0, &second.1).ok()?) / 2.0)
-}
-
-fn pick(scores: &[f64], wrong: &[bool], items: &[usize]) -> Half {
-    items.iter().map(|&item| (scores[item], wrong[item])).unzip()
 }

@@ -66,12 +66,13 @@ impl Platt {
     }
 }
 
-/// Mean and standard deviation (1 if all scores are equal): the fit runs on scores of comparable size.
+/// Mean and standard deviation (1 if all scores are equal, up to rounding): the fit runs on scores of comparable size.
 fn centre_and_scale(scores: &[f64]) -> (f64, f64) {
     let n = scores.len() as f64;
     let centre = scores.iter().map(|score| score / n).sum::<f64>();
     let scale = scores.iter().map(|score| (score - centre).powi(2) / n).sum::<f64>().sqrt();
-    (centre, if scale > 0.0 && scale.is_finite() { scale } else { 1.0 })
+    let spread = scale > 1e-12 * centre.abs() && scale.is_finite();
+    (centre, if spread { scale } else { 1.0 })
 }
 
 fn newton(items: &[(f64, f64)], start: Platt) -> Result<Platt, CalibrationError> {
@@ -208,9 +209,11 @@ mod tests {
 
     #[test]
     fn a_score_that_knows_nothing_gives_the_mean_target() {
-        // Targets 2/3 and, three times, 1/5.
+        // Targets 2/3 and, three times, 1/5. The mean of six times 0.1 is not 0.1, and no spread either.
         let fitted = Platt::fit(&[5.0; 4], &[true, false, false, false]).expect("two classes");
         assert!((fitted.probability(5.0) - (2.0 / 3.0 + 0.6) / 4.0).abs() < 1e-6, "{fitted:?}");
+        let fitted = Platt::fit(&[0.1; 6], &[true, true, false, false, false, false]).expect("two classes");
+        assert!((fitted.probability(0.1) - 13.0 / 36.0).abs() < 1e-6, "{fitted:?}");
     }
 
     #[test]

@@ -1,5 +1,11 @@
 //! Records from JSON lines, one at a time: a bad line is an item with a reason, and the lines after it are still read.
+//!
+//! An id names one record of a file: verdicts, labels and reviews refer to records by it. Of several lines with one id the first is the record
+//! and every later one is a bad line that says where the first stands.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt;
 use std::io::{self, BufRead};
 
 use serde_json::Value;
@@ -8,12 +14,22 @@ use crate::record::{Inconsistency, Record};
 
 /// Why a line is not a record.
 #[derive(Debug, thiserror::Error)]
-#[error("{reason}")]
 pub struct RecordError {
-    /// The line's `id`, where it could still be read.
-    pub id: Option<String>,
+    /// The line's number from 1, where it is one of many.
+    pub line: Option<usize>,
+    /// The line's `id` as it stands there, where it could still be read as a text or a number.
+    pub id: Option<Value>,
     /// What is wrong.
     pub reason: Reason,
+}
+
+impl fmt::Display for RecordError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.line {
+            Some(line) => write!(f, "line {line}: {}", self.reason),
+            None => self.reason.fmt(f),
+        }
+    }
 }
 
 /// What is wrong with a line, or with the input as a whole.
@@ -37,26 +53,48 @@ pub enum Reason {
     /// A record that contradicts itself.
     #[error("inconsistent record: {0}")]
     Inconsistent(#[from] Inconsistency),
+    /// A record of this id stands further up.
+    #[error("`id` {id:?} already stands in line {first}; an id names one record of a file")]
+    Duplicate {
+        /// The id.
+        id: String,
+        /// The line that has it first, from 1.
+        first: usize,
+    },
 }
 
 impl From<Reason> for RecordError {
     fn from(reason: Reason) -> Self {
-        Self { id: None, reason }
+        Self { line: None, id: None, reason }
     }
 }
 
 /// Every line of `input` as (line number from 1, record or what is wrong with it). An input of no bytes yields one error; a failing read
-/// yields its error and ends the iteration.
+/// yields its error and ends the iteration. A repeated id is an error of the later line.
 pub fn read_records(input: impl BufRead) -> impl Iterator<Item = (usize, Result<Record, RecordError>)> {
-    let mut lines = input.split(b'\n').enumerate().peekable();
+    let mut lines = input.split(b'\n').zip(1..).peekable();
     let nothing = lines.peek().is_none().then(|| (1, Err(Reason::EmptyInput.into())));
-    let mut failed = false;
-    let parsed = lines.map_while(move |(index, line)| {
+    let (mut failed, mut lines_of) = (false, HashMap::new());
+    let parsed = lines.map_while(move |(line, number)| {
         let go_on = !failed;
         failed |= line.is_err();
-        go_on.then(|| (index + 1, line.map_err(|error| Reason::Io(error).into()).and_then(|line| parse_line(&line))))
+        let record = line.map_err(|error| Reason::Io(error).into()).and_then(|line| parse_line(&line));
+        let record = record.and_then(|record| first_of_its_id(record, number, &mut lines_of));
+        go_on.then(|| (number, record.map_err(|error| RecordError { line: Some(number), ..error })))
     });
     nothing.into_iter().chain(parsed)
+}
+
+/// The record, unless an earlier line has its id.
+fn first_of_its_id(record: Record, line: usize, lines_of: &mut HashMap<String, usize>) -> Result<Record, RecordError> {
+    match lines_of.entry(record.id.clone()) {
+        Entry::Vacant(place) => drop(place.insert(line)),
+        Entry::Occupied(first) => {
+            let reason = Reason::Duplicate { id: record.id.clone(), first: *first.get() };
+            return Err(RecordError { line: None, id: Some(Value::String(record.id)), reason });
+        }
+    }
+    Ok(record)
 }
 
 /// One line, without its line feed, as a checked record. A byte order mark and a carriage return are passed over.
@@ -69,7 +107,7 @@ pub fn parse_line(line: &[u8]) -> Result<Record, RecordError> {
     if text.is_empty() {
         return Err(Reason::EmptyLine.into());
     }
-    let named = |reason| RecordError { id: id_of(text), reason };
+    let named = |reason| RecordError { line: None, id: id_of(text), reason };
     let record: Record = serde_json::from_str(text).map_err(|error| named(Reason::Json(within_line(&error))))?;
     record.check().map_err(|error| named(error.into()))?;
     Ok(record)
@@ -80,11 +118,9 @@ fn within_line(error: &serde_json::Error) -> String {
     error.to_string().replace(" at line 1 column ", " at column ")
 }
 
-fn id_of(text: &str) -> Option<String> {
-    match serde_json::from_str::<Value>(text).ok()?.get_mut("id")?.take() {
-        Value::String(id) => Some(id),
-        _ => None,
-    }
+fn id_of(text: &str) -> Option<Value> {
+    let id = serde_json::from_str::<Value>(text).ok()?.get_mut("id")?.take();
+    (id.is_string() || id.is_number()).then_some(id)
 }
 
 #[cfg(test)]
@@ -124,13 +160,26 @@ mod tests {
     #[test]
     fn keeps_the_id_of_a_bad_record() {
         let error = parse_line(with(r#""label":2"#).as_bytes()).expect_err("the label is bad");
-        assert_eq!(error.id.as_deref(), Some("a"));
+        assert_eq!(error.id, Some("a".into()));
+        let numbered = parse_line(br#"{"id":7,"prompt":"p","response":"r"}"#).expect_err("an id is a text");
+        assert_eq!((numbered.id, numbered.reason.to_string().contains("expected a string")), (Some(7.into()), true));
+        assert_eq!(parse_line(br#"{"id":[7],"prompt":"p"}"#).expect_err("no id").id, None);
+    }
+
+    #[test]
+    fn of_lines_with_one_id_the_first_is_the_record() {
+        let (a, b) = (with(r#""label":0"#), with(r#""label":1"#));
+        let read: Vec<_> = read_records(format!("{a}\nrubbish\n{b}\n").as_bytes()).map(|(_, result)| result).collect();
+        assert_eq!(read[0].as_ref().expect("good").label, Some(0));
+        let error = read[2].as_ref().expect_err("repeated");
+        assert_eq!(error.to_string(), "line 3: `id` \"a\" already stands in line 1; an id names one record of a file");
+        assert_eq!(error.id, Some("a".into()));
     }
 
     #[test]
     fn reads_on_after_a_bad_line_and_numbers_lines_from_one() {
         let good = with(r#""samples":null,"unknown":[1]"#);
-        let input = format!("{good}\r\nrubbish\n\n{good}\n");
+        let input = format!("{good}\r\nrubbish\n\n{}\n", good.replace("\"a\"", "\"b\""));
         let read: Vec<(usize, bool)> = read_records(input.as_bytes()).map(|(line, result)| (line, result.is_ok())).collect();
         assert_eq!(read, [(1, true), (2, false), (3, false), (4, true)]);
     }

@@ -31,7 +31,7 @@ fn a_good_score_is_told_from_the_length_baseline() {
     let won = 14.0 * 24.0 + 9.0 + 10.0;
     assert!((best.auroc.estimate - won / (15.0 * 25.0)).abs() < 1e-12, "{}", best.auroc.estimate);
     assert!(best.auroc.low < best.auroc.estimate && best.auroc.estimate < best.auroc.high && best.p_value < 1e-5);
-    assert!(best.ece.is_some_and(|ece| ece < 0.25) && best.brier.is_some_and(|brier| brier < 0.15));
+    assert!(best.ece.is_some_and(|ece| ece.estimate < 0.25) && best.brier.is_some_and(|brier| brier.estimate < 0.15));
     assert_eq!((found.rows[1].auroc.estimate, found.rows[1].p_value), (0.5, 1.0));
 }
 
@@ -51,7 +51,24 @@ fn what_is_left_out_is_counted_and_named() {
     let found = bench(&records, &settings(&["perplexity", "semantic_entropy"])).expect("labelled");
     assert_eq!((found.n, found.unlabelled.as_slice()), (40, ["r40".to_owned()].as_slice()));
     assert_eq!((found.rows[0].n, found.rows[0].missing, found.rows[0].lacks["token_logprobs"]), (39, 1, 1));
-    assert!(found.skipped.contains_key("semantic_entropy"));
+    let reason = "no labelled record has what it needs: 40 lack samples (at least 1 needed, 0 found)";
+    assert_eq!(found.skipped["semantic_entropy"], reason);
+}
+
+#[test]
+fn a_class_that_is_missing_for_want_of_data_is_told_with_the_want() {
+    let mut records = forty();
+    records.iter_mut().filter(|record| record.label == Some(0)).for_each(|record| record.token_logprobs = None);
+    let reason = &bench(&records, &settings(&["msp"])).expect("labelled").skipped["msp"];
+    assert!(reason.contains("all 15 responses are wrong") && reason.ends_with("25 lack token_logprobs"), "{reason}");
+}
+
+#[test]
+fn of_equally_good_scores_the_first_of_the_registry_is_best() {
+    // Of one-token responses `msp` and `perplexity` are the same number.
+    let found = bench(&forty(), &settings(&["perplexity", "msp"])).expect("labelled");
+    assert_eq!(found.rows[0].auroc, found.rows[1].auroc);
+    assert_eq!(found.best_single_pass().map(|row| row.score.as_str()), Some("msp"));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Scores, metrics, intervals and calibration against scikit-learn, scipy and numpy (`golden/make.py`).
 
+use coppice_detect::bench::{BenchSettings, bench};
 use coppice_detect::calibration::Platt;
 use coppice_detect::metrics::{self, Binning};
 use coppice_detect::{Record, score_record, scores};
@@ -11,6 +12,9 @@ struct Golden {
     records: Vec<Scored>,
     metrics: Vec<Measured>,
     calibration: Calibration,
+    tied: Rejection,
+    intervals_95: BTreeMap<String, (f64, f64)>,
+    paired: Paired,
     student_t: Means,
     binomial: Vec<Proportion>,
 }
@@ -42,6 +46,21 @@ struct Calibration {
     brier: f64,
     ece_width_15: f64,
     ece_mass_10: f64,
+}
+
+#[derive(Deserialize)]
+struct Rejection {
+    aurc: f64,
+    prr: f64,
+    prr_half: f64,
+}
+
+#[derive(Deserialize)]
+struct Paired {
+    ours: Vec<f64>,
+    theirs: Vec<f64>,
+    mean: f64,
+    interval_95: (f64, f64),
 }
 
 #[derive(Deserialize)]
@@ -98,6 +117,40 @@ fn rejection_metrics_equal_the_definitions_of_lm_polygraph() {
     assert_near(metrics::prr(scores, wrong, 1.0).expect("two classes"), case.prr.expect("distinct scores"), 1e-12, "prr");
     assert_near(metrics::prr(scores, wrong, 0.5).expect("two classes"), case.prr_half.expect("distinct scores"), 1e-12, "prr_half");
     assert_near(metrics::aurc(scores, wrong).expect("defined"), case.aurc.expect("distinct scores"), 1e-12, "aurc");
+}
+
+#[test]
+fn tied_scores_count_with_their_mean_over_all_orders() {
+    // The expectation is itself the mean of 4,000 orders, hence the tolerance.
+    let Golden { metrics: cases, tied, .. } = golden();
+    let (scores, wrong) = (&cases[1].scores, &cases[1].wrong);
+    assert_near(metrics::aurc(scores, wrong).expect("defined"), tied.aurc, 2e-3, "aurc");
+    assert_near(metrics::prr(scores, wrong, 1.0).expect("two classes"), tied.prr, 5e-3, "prr");
+    assert_near(metrics::prr(scores, wrong, 0.5).expect("two classes"), tied.prr_half, 5e-3, "prr_half");
+}
+
+#[test]
+fn bootstrap_intervals_equal_numpy_up_to_the_luck_of_the_draw() {
+    let Golden { metrics: cases, intervals_95, .. } = golden();
+    let answered =
+        |(&score, &wrong): (&f64, &bool)| Record { token_logprobs: Some(vec![-score]), label: Some(u8::from(wrong)), ..Record::default() };
+    let records: Vec<Record> = cases[0].scores.iter().zip(&cases[0].wrong).map(answered).collect();
+    let settings = BenchSettings { scores: Some(vec!["msp".into()]), resamples: 4000, ..BenchSettings::default() };
+    let row = &bench(&records, &settings).expect("labelled").rows[0];
+    for (name, found) in [("auroc", row.auroc), ("auc_pr", row.auc_pr), ("prr", row.prr)] {
+        let (low, high) = intervals_95[name];
+        assert_near(found.low, low, 0.02, &format!("{name}, low"));
+        assert_near(found.high, high, 0.02, &format!("{name}, high"));
+    }
+}
+
+#[test]
+fn the_paired_interval_equals_scipy() {
+    let Paired { ours, theirs, mean, interval_95: (low, high) } = golden().paired;
+    let found = metrics::paired_bootstrap(&ours, &theirs, 20000, 0.95, 3).expect("valid");
+    assert_near(found.estimate, mean, 1e-12, "mean");
+    assert_near(found.low, low, 0.015, "low");
+    assert_near(found.high, high, 0.015, "high");
 }
 
 #[test]

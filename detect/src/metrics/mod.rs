@@ -11,11 +11,14 @@ mod ranking;
 mod rejection;
 mod roc;
 
-pub use bootstrap::{Interval, bootstrap, paired_bootstrap};
+pub use bootstrap::{Interval, Resampled, bootstrap, paired_bootstrap, resample};
 pub use calibration_error::{Binning, DEFAULT_BINS, brier, ece, ece_with};
 pub use intervals::{binomial_interval, student_t};
+pub(crate) use ranking::Ranking;
+pub(crate) use rejection::prr_of;
 pub use rejection::{aurc, excess_aurc, prr, risk_coverage_curve};
 pub use roc::{auroc, average_precision, mann_whitney, roc_curve};
+pub(crate) use roc::{auroc_of, average_precision_of};
 
 /// Why a metric has no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]

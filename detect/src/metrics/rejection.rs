@@ -1,7 +1,7 @@
 //! Holding back the most suspect responses: risk-coverage curves and the prediction-rejection ratio.
 
-use super::ranking::{Block, ascending};
-use super::{MetricError, check, check_classes};
+use super::ranking::{Block, ascending, classes};
+use super::{MetricError, check, count};
 
 /// Points (coverage, risk), coverage rising from 1/n to 1: the share of responses kept, least suspect first, and the share of wrong ones
 /// among them. Within tied scores the risk is the expectation over all orders.
@@ -29,7 +29,7 @@ pub fn aurc(scores: &[f64], wrong: &[bool]) -> Result<f64, MetricError> {
 /// # Errors
 /// As [`risk_coverage_curve`].
 pub fn excess_aurc(scores: &[f64], wrong: &[bool]) -> Result<f64, MetricError> {
-    Ok(aurc(scores, wrong)? - mean(&risks(&oracle(wrong))))
+    Ok(aurc(scores, wrong)? - mean(&risks(&oracle(wrong.len() - count(wrong), count(wrong)))))
 }
 
 /// Prediction-rejection ratio (Malinin and Gales 2021, arXiv 2002.07650; LM-Polygraph's `prr`): (A − A_random) / (A_oracle − A_random), where A
@@ -40,25 +40,30 @@ pub fn excess_aurc(scores: &[f64], wrong: &[bool]) -> Result<f64, MetricError> {
 /// # Errors
 /// As [`auroc`](super::auroc), `max_rejection` outside 0 to 1, or so few items that none would be rejected.
 pub fn prr(scores: &[f64], wrong: &[bool], max_rejection: f64) -> Result<f64, MetricError> {
+    check(scores, wrong)?;
+    prr_of(&ascending(scores, wrong), max_rejection)
+}
+
+/// [`prr`] of ranked items.
+pub(crate) fn prr_of(blocks: &[Block], max_rejection: f64) -> Result<f64, MetricError> {
     if !(max_rejection > 0.0 && max_rejection <= 1.0) {
         return Err(MetricError::Setting { name: "max_rejection", value: max_rejection, expected: "a number above 0 and at most 1" });
     }
-    let positives = check_classes(scores, wrong)?;
-    let n = wrong.len();
+    let (right, wrong) = classes(blocks)?;
+    let n = right + wrong;
     let rejected = (max_rejection * n as f64).floor() as usize;
     // Rejecting nothing is the first point, so that with one point all rankings are alike.
     if rejected < 2 {
         return Err(MetricError::TooFew { needed: (2.0 / max_rejection).ceil() as usize, found: n });
     }
     let area = |blocks: &[Block]| 1.0 - mean(&risks(blocks)[n - rejected..]);
-    let random = 1.0 - positives as f64 / n as f64;
-    Ok((area(&ascending(scores, wrong)) - random) / (area(&oracle(wrong)) - random))
+    let random = right as f64 / n as f64;
+    Ok((area(blocks) - random) / (area(&oracle(right, wrong)) - random))
 }
 
 /// All right responses, then all wrong ones.
-fn oracle(wrong: &[bool]) -> [Block; 2] {
-    let positives = super::count(wrong);
-    [Block { items: wrong.len() - positives, wrong: 0 }, Block { items: positives, wrong: positives }]
+fn oracle(right: usize, wrong: usize) -> [Block; 2] {
+    [Block { items: right, wrong: 0 }, Block { items: wrong, wrong }]
 }
 
 /// Expected share of wrong responses among the first k, for k = 1..n.

@@ -2,24 +2,29 @@
 
 use statrs::distribution::{ContinuousCDF, Normal};
 
-use super::ranking::{ascending, descending};
-use super::{MetricError, check_classes};
+use super::ranking::{Block, ascending, classes};
+use super::{MetricError, check};
 
 /// Area under the ROC curve: the probability that a wrong response scores above a right one, a tie counting one half.
 ///
 /// # Errors
 /// Empty, unequal or non-finite lists, or only one class.
 pub fn auroc(scores: &[f64], wrong: &[bool]) -> Result<f64, MetricError> {
-    let positives = check_classes(scores, wrong)? as f64;
-    let negatives = wrong.len() as f64 - positives;
-    Ok(won_pairs(scores, wrong) / (positives * negatives))
+    check(scores, wrong)?;
+    auroc_of(&ascending(scores, wrong))
+}
+
+/// [`auroc`] of ranked items.
+pub(crate) fn auroc_of(blocks: &[Block]) -> Result<f64, MetricError> {
+    let (right, wrong) = classes(blocks)?;
+    Ok(won_pairs(blocks) / (right as f64 * wrong as f64))
 }
 
 /// Pairs of a wrong and a right response in which the wrong one scores higher, ties one half: the Mann-Whitney U statistic.
-fn won_pairs(scores: &[f64], wrong: &[bool]) -> f64 {
+fn won_pairs(blocks: &[Block]) -> f64 {
     let mut right_below = 0;
     let mut won = 0.0;
-    for block in ascending(scores, wrong) {
+    for block in blocks {
         won += block.wrong as f64 * (right_below as f64 + block.right() as f64 / 2.0);
         right_below += block.right();
     }
@@ -32,12 +37,13 @@ fn won_pairs(scores: &[f64], wrong: &[bool]) -> f64 {
 /// # Errors
 /// As [`auroc`].
 pub fn mann_whitney(scores: &[f64], wrong: &[bool]) -> Result<f64, MetricError> {
-    let positives = check_classes(scores, wrong)? as f64;
-    let n = wrong.len() as f64;
-    let pairs = positives * (n - positives);
-    let ties: f64 = ascending(scores, wrong).iter().map(|block| (block.items as f64).powi(3) - block.items as f64).sum();
+    check(scores, wrong)?;
+    let blocks = ascending(scores, wrong);
+    let (right, wrong) = classes(&blocks)?;
+    let (n, pairs) = ((right + wrong) as f64, right as f64 * wrong as f64);
+    let ties: f64 = blocks.iter().map(|block| (block.items as f64).powi(3) - block.items as f64).sum();
     let variance = pairs / 12.0 * ((n + 1.0) - ties / (n * (n - 1.0)));
-    let excess = ((won_pairs(scores, wrong) - pairs / 2.0).abs() - 0.5).max(0.0);
+    let excess = ((won_pairs(&blocks) - pairs / 2.0).abs() - 0.5).max(0.0);
     let tail = if variance > 0.0 { Normal::standard().sf(excess / variance.sqrt()) } else { 0.5 };
     Ok(2.0 * tail)
 }
@@ -48,14 +54,20 @@ pub fn mann_whitney(scores: &[f64], wrong: &[bool]) -> Result<f64, MetricError> 
 /// # Errors
 /// As [`auroc`].
 pub fn average_precision(scores: &[f64], wrong: &[bool]) -> Result<f64, MetricError> {
-    let positives = check_classes(scores, wrong)? as f64;
+    check(scores, wrong)?;
+    average_precision_of(&ascending(scores, wrong))
+}
+
+/// [`average_precision`] of ranked items.
+pub(crate) fn average_precision_of(blocks: &[Block]) -> Result<f64, MetricError> {
+    let (_, wrong) = classes(blocks)?;
     let (mut items, mut found, mut sum) = (0, 0, 0.0);
-    for block in descending(scores, wrong) {
+    for block in blocks.iter().rev() {
         items += block.items;
         found += block.wrong;
         sum += block.wrong as f64 * found as f64 / items as f64;
     }
-    Ok(sum / positives)
+    Ok(sum / wrong as f64)
 }
 
 /// Points (false positive rate, true positive rate) of the ROC curve, one per distinct score, from (0, 0) to (1, 1).
@@ -63,13 +75,14 @@ pub fn average_precision(scores: &[f64], wrong: &[bool]) -> Result<f64, MetricEr
 /// # Errors
 /// As [`auroc`].
 pub fn roc_curve(scores: &[f64], wrong: &[bool]) -> Result<Vec<(f64, f64)>, MetricError> {
-    let positives = check_classes(scores, wrong)?;
-    let negatives = wrong.len() - positives;
+    check(scores, wrong)?;
+    let blocks = ascending(scores, wrong);
+    let (right, wrong) = classes(&blocks)?;
     let (mut false_alarms, mut found) = (0, 0);
-    let points = descending(scores, wrong).into_iter().map(|block| {
+    let points = blocks.iter().rev().map(|block| {
         false_alarms += block.right();
         found += block.wrong;
-        (false_alarms as f64 / negatives as f64, found as f64 / positives as f64)
+        (false_alarms as f64 / right as f64, found as f64 / wrong as f64)
     });
     Ok(std::iter::once((0.0, 0.0)).chain(points).collect())
 }

@@ -57,6 +57,12 @@ mod tests {
     }
 
     #[test]
+    fn the_same_sizes_tie_to_the_bit() {
+        let (five, three, two): (&[&str], &[&str], &[&str]) = (&["Rome"; 5], &["Oslo"; 3], &["Bonn"; 2]);
+        assert_eq!(score(&[five, three, two].concat()), score(&[two, three, five].concat()));
+    }
+
+    #[test]
     fn three_to_one() {
         let expected = -(0.75 * 0.75f64.ln() + 0.25 * 0.25f64.ln());
         assert!((score(&["Paris", "Rome", "Paris", "Paris"]) - expected).abs() < 1e-15);

@@ -77,7 +77,7 @@ pub enum Missing {
     #[error("a non-empty {0}")]
     Entries(&'static str),
     /// Too few samples.
-    #[error("at least {needed} samples (found {found})")]
+    #[error("samples (at least {needed} needed, {found} found)")]
     Samples {
         /// How many the score needs.
         needed: usize,

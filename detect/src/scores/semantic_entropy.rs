@@ -47,19 +47,20 @@ pub(super) fn clusters_of(record: &Record) -> Vec<usize> {
     clusters(&NormalisedExactMatch.matrix(&record.sample_texts()), EQUIVALENT)
 }
 
-/// Entropy, nats, of clusters that hold the given masses.
+/// Entropy, nats, of clusters that hold the given masses. Summed in order of size, so that the same sizes give the same bits and tie.
 pub(super) fn entropy(clusters: &[usize], masses: &[f64]) -> f64 {
+    let mut probabilities = probabilities(clusters, masses);
+    probabilities.sort_by(f64::total_cmp);
     let surprise = |q: f64| if q > 0.0 { -q * q.ln() } else { 0.0 };
-    // Rounding may leave a lone cluster at a hair from 1; an entropy is not negative.
-    probabilities(clusters, masses).into_iter().map(surprise).sum::<f64>().max(0.0)
+    probabilities.into_iter().map(surprise).sum()
 }
 
-/// Probability of every cluster: its share of all mass.
+/// Probability of every cluster: its share of all mass; of a lone cluster exactly 1.
 fn probabilities(clusters: &[usize], masses: &[f64]) -> Vec<f64> {
-    let total: f64 = masses.iter().sum();
-    let mut probabilities = vec![0.0; clusters.iter().max().map_or(0, |last| last + 1)];
-    clusters.iter().zip(masses).for_each(|(&cluster, mass)| probabilities[cluster] += mass / total);
-    probabilities
+    let mut held = vec![0.0; clusters.iter().max().map_or(0, |last| last + 1)];
+    clusters.iter().zip(masses).for_each(|(&cluster, mass)| held[cluster] += mass);
+    let total: f64 = held.iter().sum();
+    held.into_iter().map(|mass| mass / total).collect()
 }
 
 #[cfg(test)]

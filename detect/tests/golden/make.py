@@ -128,6 +128,51 @@ def metrics(values, wrong, distinct):
     return found
 
 
+def over_orders(values, wrong, metric, orders=4000):
+    """Mean of a metric of the order over random orders of tied items: what a metric that resolves ties by expectation has to be."""
+    rng = np.random.default_rng(5)
+    shuffled = (rng.permutation(len(wrong)) for _ in range(orders))
+    return float(np.mean([metric(order[np.argsort(values[order], kind="stable")]) for order in shuffled]))
+
+
+def tied(values, wrong):
+    """AURC and the areas of PRR where scores are tied."""
+    n, quality = len(wrong), 1.0 - wrong
+    kept = np.arange(1, n + 1)
+
+    def ratio(rejected):
+        def area(order):
+            return (np.cumsum(quality[order]) / kept)[n - rejected :].mean()
+
+        chance = quality.mean()
+        return (over_orders(values, wrong, area) - chance) / (area(np.argsort(-quality)) - chance)
+
+    aurc = over_orders(values, wrong, lambda order: (np.cumsum(wrong[order]) / kept).mean())
+    return {"aurc": aurc, "prr": ratio(n), "prr_half": ratio(n // 2)}
+
+
+def intervals(values, wrong):
+    """Percentile bootstrap, 95 %, with resamples drawn and judged by numpy and scikit-learn. Items drawn twice are tied, but of one label."""
+    rng = np.random.default_rng(6)
+    drawn = [draw for draw in rng.integers(0, len(wrong), (4000, len(wrong))) if 0 < wrong[draw].sum() < len(wrong)]
+
+    def prr(v, w):
+        quality, kept = 1.0 - w, np.arange(1, len(w) + 1)
+        ours, oracle = ((np.cumsum(quality[np.argsort(key)]) / kept).mean() for key in (v, -quality))
+        return (ours - quality.mean()) / (oracle - quality.mean())
+
+    measures = {"auroc": lambda v, w: roc_auc_score(w, v), "auc_pr": lambda v, w: average_precision_score(w, v), "prr": prr}
+    return {name: np.quantile([f(values[d], wrong[d]) for d in drawn], [0.025, 0.975]).tolist() for name, f in measures.items()}
+
+
+def paired():
+    rng = np.random.default_rng(8)
+    ours, theirs = rng.normal(0.1, 1.0, 120).round(6), rng.normal(0.0, 1.0, 120).round(6)
+    found = scipy.stats.bootstrap((ours - theirs,), np.mean, n_resamples=20000, confidence_level=0.95, method="percentile", rng=rng)
+    interval = list(found.confidence_interval)
+    return {"ours": ours.tolist(), "theirs": theirs.tolist(), "mean": float((ours - theirs).mean()), "interval_95": interval}
+
+
 def main():
     records = [record(index) for index in range(30)]
     wrong = RNG.random(101) < 0.35
@@ -147,6 +192,9 @@ def main():
             "ece_width_15": ece(probabilities, came_true, 15, np.arange(15) / 15),
             "ece_mass_10": ece(probabilities, came_true, 10, mass_edges),
         },
+        "tied": tied(np.round(2 * values) / 2, wrong),
+        "intervals_95": intervals(values, wrong),
+        "paired": paired(),
         "student_t": {"values": seeds, "interval_95": list(scipy.stats.t.interval(0.95, 3, np.mean(seeds), scipy.stats.sem(seeds)))},
         "binomial": [
             {"successes": k, "trials": n, "interval_95": list(scipy.stats.binomtest(k, n).proportion_ci(0.95, "exact"))}

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use coppice_detect::bench::{Bench, BenchSettings, bench};
+use coppice_detect::metrics::Interval;
 use coppice_detect::reader::{Reason, RecordError, read_records};
 use coppice_detect::scores::{Scorer, find, registry};
 use coppice_detect::{Record, score_record};
@@ -156,11 +157,14 @@ impl DetectBenchArgs {
 }
 
 fn table(found: &Bench) -> Vec<String> {
-    let optional = |value: Option<f64>| value.map_or("-".to_owned(), |value| format!("{value:.3}"));
+    let optional = |value: Option<Interval>| value.map_or("-".to_owned(), |value| format!("{:.3}", value.estimate));
     let row = |row: &coppice_detect::bench::Row| {
         let auroc = format!("{:.3} [{:.3}, {:.3}]", row.auroc.estimate, row.auroc.low, row.auroc.high);
         let calibrated = format!("{:>6} {:>6}", optional(row.ece), optional(row.brier));
-        format!("{:<28} {:>5} {auroc:>22} {:>7.3} {:>7.3} {calibrated}  {}", row.score, row.n, row.auc_pr, row.prr, row.cost)
+        format!(
+            "{:<28} {:>5} {auroc:>22} {:>7.3} {:>7.3} {calibrated}  {}",
+            row.score, row.n, row.auc_pr.estimate, row.prr.estimate, row.cost
+        )
     };
     let head = format!("{:<28} {:>5} {:>22} {:>7} {:>7} {:>6} {:>6}  cost", "score", "n", "AUROC [95 %]", "AUC-PR", "PRR", "ECE", "Brier");
     let base = format!("{} labelled answers, {:.1} % of them wrong (the base rate of AUC-PR)", found.n, found.base_rate * 100.0);

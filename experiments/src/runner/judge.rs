@@ -65,11 +65,11 @@ fn result(model: &Examined, row: &Row) -> ScoreResult {
         score: row.score.clone(),
         auroc: Some(row.auroc.estimate),
         auroc_interval: Some(Interval { low: row.auroc.low, high: row.auroc.high }),
-        auc_pr: Some(row.auc_pr),
+        auc_pr: Some(row.auc_pr.estimate),
         base_rate: Some(model.judged.bench.base_rate),
-        prr: Some(row.prr),
-        ece: row.ece,
-        brier: row.brier,
+        prr: Some(row.prr.estimate),
+        ece: row.ece.map(|ece| ece.estimate),
+        brier: row.brier.map(|brier| brier.estimate),
         cost: row.cost.to_string(),
     }
 }
