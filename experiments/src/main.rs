@@ -30,6 +30,7 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
+    common::keep_freed_memory();
     let cli = Cli::parse();
     common::watch_for_interrupts();
     match cli.command.run() {

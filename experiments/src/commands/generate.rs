@@ -37,7 +37,8 @@ pub struct GenerateArgs {
     /// The system's turn, with --chat.
     #[arg(long, value_name = "TEXT", requires = "chat")]
     system: Option<String>,
-    /// Samples of the prompt, decoded as one batch.
+    /// Samples of the prompt, decoded as one batch. With --json and more than one, the most probable answer is decoded beside them and
+    /// becomes the record's response.
     #[arg(long, default_value_t = 1, value_name = "N")]
     samples: usize,
     /// Longest response in tokens.
@@ -93,6 +94,11 @@ impl GenerateArgs {
         Ok(Outcome::Done)
     }
 
+    /// Whether the most probable answer is decoded beside the samples: a record's scores compare the two.
+    fn greedy_beside(&self) -> bool {
+        self.json && self.samples > 1
+    }
+
     fn sampling(&self) -> Sampling {
         Sampling {
             temperature: self.temperature.unwrap_or(if self.samples > 1 { 1.0 } else { 0.0 }),
@@ -140,7 +146,8 @@ impl GenerateArgs {
         let stop = |tokens: &[i64]| self.stop.iter().any(|stop| decode(tokens).contains(stop.as_str()));
         let options = Options {
             max_new_tokens: self.max_new_tokens,
-            samples: self.samples,
+            samples: self.samples + usize::from(self.greedy_beside()),
+            greedy_first: self.greedy_beside(),
             sampling: self.sampling(),
             seed: self.seed,
             stop_ids: self.stop_ids(checkpoint, tokenizer)?,
@@ -200,7 +207,7 @@ impl GenerateArgs {
             token_logprobs: Some(first.logprobs.clone()),
             token_entropies: Some(first.entropies.clone()),
             top_logprobs: Some(first.top_logprobs.clone()),
-            samples: if traces.len() > 1 { traces.iter().zip(texts).map(sample).collect() } else { Vec::new() },
+            samples: traces.iter().zip(texts).skip(1).map(sample).collect(),
             source: Some(json!({
                 "model": self.model.model, "seed": self.seed, "samples": self.samples, "max_new_tokens": self.max_new_tokens,
                 "temperature": self.sampling().temperature, "top_k": self.top_k, "top_p": self.top_p, "min_p": self.min_p,

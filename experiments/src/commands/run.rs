@@ -8,6 +8,7 @@ use coppice_models::device::DeviceChoice;
 
 use crate::common::Outcome;
 use crate::runner::recipe::Recipe;
+use crate::runner::results::headline;
 use crate::runner::{Run, folder_of};
 use crate::{output, toml_file};
 
@@ -25,6 +26,9 @@ pub struct RunArgs {
     /// Check the recipe, say what would run, and stop.
     #[arg(long)]
     dry_run: bool,
+    /// Print the results as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 impl RunArgs {
@@ -38,7 +42,12 @@ impl RunArgs {
             output::line(format!("{}: one dense pre-training, then {arms} arms x {seeds} seeds, into {}", recipe.name, folder.display()))?;
             return Ok(Outcome::Done);
         }
-        let page = Run::new(recipe, folder, self.device)?.go()?;
+        let (page, report) = Run::new(recipe, folder, self.device)?.go()?;
+        if self.json {
+            output::json(&report)?;
+            return Ok(Outcome::Done);
+        }
+        headline(&report).into_iter().try_for_each(output::line)?;
         output::line(format!("report: {}", page.display()))?;
         Ok(Outcome::Done)
     }

@@ -16,6 +16,7 @@ use crate::output;
 
 /// Grows the dense MLPs of a StableLM 2 into routed experts, streaming, and reports what the conversion preserved.
 #[derive(Debug, Args)]
+#[command(after_help = methods())]
 pub struct UpcycleArgs {
     /// Dense checkpoint folder, or the ID of a pulled one.
     #[arg(long, value_name = "DIR")]
@@ -74,6 +75,12 @@ pub struct UpcycleArgs {
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+/// The registry of methods, for the help.
+fn methods() -> String {
+    let lines = coppice_upcycle::methods::ALL.iter().map(|method| format!("  {:<16}{}", method.name(), method.summary()));
+    format!("Methods:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 
 impl UpcycleArgs {

@@ -22,7 +22,8 @@ use crate::jsonl;
 /// Prompts decoded side by side.
 const PROMPTS_AT_A_TIME: usize = 100;
 
-/// The two files of a finished stage of answers.
+/// The files of a finished stage of answers; `coppice detect` reads the records.
+const ANSWERS: &str = "answers.jsonl";
 const RECORDS: &str = "records.jsonl";
 const POOLS: &str = "pools.jsonl";
 
@@ -75,7 +76,8 @@ impl Asking<'_> {
             answered.extend(self.answer(some)?);
         }
         let beliefs = self.pool_questions(questions).map(|question| self.belief(question)).collect::<Result<Vec<_>>>()?;
-        jsonl::write(&folder.join(RECORDS), Existing::Replace, answered)?;
+        jsonl::write(&folder.join(RECORDS), Existing::Replace, answered.iter().map(|answered| &answered.record))?;
+        jsonl::write(&folder.join(ANSWERS), Existing::Replace, answered)?;
         jsonl::write(&folder.join(POOLS), Existing::Replace, beliefs)
     }
 
@@ -160,7 +162,7 @@ fn entropy(logprobs: &[f64]) -> f64 {
 
 /// The answers of a finished stage.
 pub fn read(folder: &Path) -> Result<Vec<Answered>> {
-    jsonl::read(&folder.join(RECORDS))
+    jsonl::read(&folder.join(ANSWERS))
 }
 
 /// The beliefs of a finished stage.

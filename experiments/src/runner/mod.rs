@@ -18,6 +18,7 @@ use coppice_models::device::DeviceChoice;
 use coppice_models::fs;
 use coppice_models::tokenizer::Tokenizer;
 use coppice_models::{Checkpoint, Model};
+use coppice_reports::Report;
 use coppice_upcycle::train::{Resume, TokenStream, TrainConfig, Trainer};
 use coppice_upcycle::world::{Question, World};
 use serde_json::json;
@@ -27,7 +28,7 @@ use self::answers::Asking;
 use self::recipe::{ArmRecipe, Phase, Recipe};
 use self::stages::{Finished, Stages};
 use crate::common::open_device;
-use crate::{output, training};
+use crate::training;
 
 /// An experiment under way.
 pub struct Run {
@@ -64,7 +65,7 @@ impl Run {
     }
 
     /// Runs every stage that is not there yet, then writes `results.json` and `report/index.html`.
-    pub fn go(mut self) -> Result<PathBuf> {
+    pub fn go(mut self) -> Result<(PathBuf, Report)> {
         std::fs::create_dir_all(&self.folder).with_context(|| format!("cannot create {}", self.folder.display()))?;
         let _lock = lock(&self.folder)?;
         environment::write(&self.folder, &self.recipe)?;
@@ -80,8 +81,7 @@ impl Run {
         let report =
             results::report(&self.recipe, &self.world, &self.folder, &self.stages, &trained, &costs, &self.tokenizer_of(&tokenizer)?)?;
         let page = results::write(&self.folder, &report)?;
-        results::headline(&report).into_iter().try_for_each(output::line)?;
-        Ok(page)
+        Ok((page, report))
     }
 
     /// The tokenizer, and the world as files beside it.

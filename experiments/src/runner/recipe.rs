@@ -2,6 +2,7 @@
 
 use anyhow::{Result, bail};
 use coppice_models::config::{Config, Gate};
+use coppice_upcycle::convert::Options;
 use coppice_upcycle::tokenizer_training::TokenizerSettings;
 use coppice_upcycle::train::recipe::TrainConfig;
 use coppice_upcycle::world::WorldConfig;
@@ -172,6 +173,9 @@ impl Recipe {
             bail!("{bad:?} cannot name a run or an arm: use letters, digits, - and _");
         }
         self.check_arms()?;
+        self.config(self.tokenizer.vocab_size as i64, 0)?;
+        self.pretrain.check()?;
+        self.continued.check()?;
         self.detect.check()
     }
 
@@ -184,7 +188,7 @@ impl Recipe {
         if self.arms.iter().filter(|arm| arm.upcycle.is_none()).count() != 1 {
             bail!("exactly one arm must be without [arms.upcycle]: the dense control");
         }
-        Ok(())
+        self.arms.iter().filter_map(|arm| arm.upcycle.as_ref()).try_for_each(|upcycle| Ok(upcycle.options(0)?.check()?))
     }
 
     /// The dense model's configuration, given the tokenizer's size and end-of-text id.
@@ -211,6 +215,31 @@ impl Recipe {
         };
         // Read back as a file would be, so that impossible sizes get the same sentence.
         Ok(Config::from_json(&config.to_json("float32"))?)
+    }
+}
+
+impl Phase {
+    /// Steps left out are known only once the tokens are counted, so any number of warm-up steps passes here.
+    fn check(&self) -> Result<()> {
+        let steps = if self.train.steps == 0 { u64::MAX } else { self.train.steps };
+        Ok(TrainConfig { steps, ..self.train.clone() }.check()?)
+    }
+}
+
+impl UpcycleRecipe {
+    /// The converter's options; an older result is replaced.
+    pub fn options(&self, seed: u64) -> Result<Options> {
+        Ok(Options {
+            method: self.method.clone(),
+            experts: self.experts,
+            top_k: self.top_k,
+            gate: self.gate,
+            layers: self.layers.parse()?,
+            router_std: self.router_std,
+            seed,
+            overwrite: true,
+            ..Options::default()
+        })
     }
 }
 
