@@ -29,8 +29,10 @@ impl HeldOut {
         let mut order: Vec<usize> = (0..wrong.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
         order.sort_by_key(|&item| wrong[item]);
-        let half = |parity: usize| order.iter().skip(parity).step_by(2).map(|&item| (scores[item], wrong[item])).unzip();
-        let (one, other): ((Vec<f64>, Vec<bool>), (Vec<f64>, Vec<bool>)) = (half(0), half(1));
+        let half = |parity: usize| -> (Vec<f64>, Vec<bool>) {
+            order.iter().skip(parity).step_by(2).map(|&item| (scores[item], wrong[item])).unzip()
+        };
+        let (one, other) = (half(0), half(1));
         let (fitted_on_one, fitted_on_other) = (Platt::fit(&one.0, &one.1).ok()?, Platt::fit(&other.0, &other.1).ok()?);
         let of_one = one.0.iter().map(|&score| fitted_on_other.probability(score));
         let of_other = other.0.iter().map(|&score| fitted_on_one.probability(score));
