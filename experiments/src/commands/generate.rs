@@ -94,6 +94,11 @@ impl GenerateArgs {
         Ok(Outcome::Done)
     }
 
+    /// The same prompt and seed give the same id, others another one.
+    fn id(&self, prompt: &str) -> String {
+        blake3::hash(format!("{}\n{prompt}", self.seed).as_bytes()).to_hex()[..16].to_owned()
+    }
+
     /// Whether the most probable answer is decoded beside the samples: a record's scores compare the two.
     fn greedy_beside(&self) -> bool {
         self.json && self.samples > 1
@@ -200,7 +205,7 @@ impl GenerateArgs {
             token_entropies: Some(trace.entropies.clone()),
         };
         Record {
-            id: "0".into(),
+            id: self.id(prompt),
             prompt: prompt.to_owned(),
             response: texts[0].clone(),
             tokens: Some(first.tokens.clone()),

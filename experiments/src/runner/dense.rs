@@ -16,6 +16,7 @@ use tch::Device;
 
 use super::recipe::{Recipe, UpcycleRecipe};
 use crate::common::interrupted;
+use crate::memory::refuse_too_large;
 
 /// Strangers whose texts the tokenizer is trained on.
 const STRANGERS: usize = 2000;
@@ -53,6 +54,7 @@ pub fn random_model(recipe: &Recipe, tokenizer: &Path, device: Device) -> Result
     let tokenizer = load(tokenizer)?;
     let end = tokenizer.token_to_id(END_OF_TEXT).with_context(|| format!("the tokenizer lacks {END_OF_TEXT}"))?;
     let config = recipe.config(tokenizer.get_vocab_size(true) as i64, i64::from(end))?;
+    refuse_too_large(&config, device)?;
     Ok(Model::new(&Random { config: &config, seed: recipe.model.seed, std: recipe.model.init_std, device }, &config, device)?)
 }
 
