@@ -159,7 +159,6 @@ impl GenerateArgs {
             banned_ids: tokenizer.map(|tokenizer| tokenizer.unused_ids(checkpoint.config.vocab_size)).unwrap_or_default(),
             top_logprobs: if self.json { self.top_logprobs } else { 0 },
             stop_when: if self.stop.is_empty() { None } else { Some(&stop) },
-            ..Options::default()
         };
         Ok(generate(model, &[ids], &options)?.remove(0))
     }

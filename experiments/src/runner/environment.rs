@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
 use super::recipe::Recipe;
 use super::write_text;
@@ -22,8 +22,15 @@ pub fn write(folder: &Path, recipe: &Recipe) -> Result<()> {
     write_text(&folder.join("environment.json"), &serde_json::to_string_pretty(&environment)?)
 }
 
+/// What was written when the run was started.
+pub fn read(folder: &Path) -> Result<BTreeMap<String, String>> {
+    let path = folder.join("environment.json");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
 /// Versions, commit and hardware, by name.
-pub fn gather() -> BTreeMap<String, String> {
+fn gather() -> BTreeMap<String, String> {
     let mut found = BTreeMap::new();
     let mut put = |name: &str, value: Option<String>| found.extend(value.map(|value| (name.to_owned(), value)));
     put("coppice", Some(env!("CARGO_PKG_VERSION").to_owned()));

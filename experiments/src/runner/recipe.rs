@@ -248,7 +248,8 @@ impl DetectRecipe {
         if self.questions == 0 || self.samples < 2 || self.max_new_tokens == 0 || self.resamples == 0 || self.context < 1 {
             bail!("detect: questions, max_new_tokens, resamples and context must be at least 1, samples at least 2");
         }
-        if !(0.0..=1.0).contains(&self.planted_share) || !(self.temperature.is_finite() && self.temperature > 0.0) {
+        let warm = self.temperature.is_finite() && self.temperature > 0.0;
+        if !warm || !(0.0..=1.0).contains(&self.planted_share) {
             bail!("detect: planted_share must be between 0 and 1, temperature above 0");
         }
         Ok(())

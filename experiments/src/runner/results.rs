@@ -60,13 +60,13 @@ pub fn report(
         summary: summary(&arms, &comparisons),
         conventions: costs.first().map(|cost| cost.conventions.join(" ")).unwrap_or_default(),
         recipe_toml: std::fs::read_to_string(run.join("recipe.toml")).context("recipe.toml of the run")?,
-        environment: environment::gather(),
+        environment: environment::read(run)?,
         reproduce: vec!["make setup".into(), format!("cargo run --release -- run experiments/recipes/{}.toml", recipe.name)],
         stages: stages.log.clone(),
         checks,
         curves: curves(&examined)?,
         expert_load: expert_load(&examined)?,
-        knowledge: knowledge(&examined),
+        knowledge: knowledge(recipe, &examined),
         scores: judge::scores(&examined),
         roc: judge::roc(&examined),
         risk_coverage: judge::risk_coverage(&examined),
@@ -227,11 +227,14 @@ fn expert_load(examined: &[Examined]) -> Result<Vec<ExpertLoad>> {
 type Stratum = (String, Group, usize, usize);
 
 /// What every arm knows about every group of people, over all its seeds.
-fn knowledge(examined: &[Examined]) -> Vec<Knowledge> {
+fn knowledge(recipe: &Recipe, examined: &[Examined]) -> Vec<Knowledge> {
     let mut counts: BTreeMap<Stratum, (u64, u64)> = BTreeMap::new();
     for model in examined {
+        // The pre-trained model has not seen the passes of the continuation.
+        let passes = if model.trained.arm.is_none() { recipe.pretrain.passes } else { recipe.world.passes };
         for Answered { question, grade, .. } in &model.answered {
-            let told = if is_headline(question) { (question.exposures_per_pass, question.total_exposures) } else { (0, 0) };
+            let per_pass = if is_headline(question) { question.exposures_per_pass } else { 0 };
+            let told = (per_pass, per_pass * passes);
             let count = counts.entry((model.name.clone(), question.group, told.0, told.1)).or_default();
             count.0 += u64::from(*grade == Grade::Correct);
             count.1 += 1;
