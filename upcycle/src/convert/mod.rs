@@ -25,6 +25,7 @@ pub use options::{LayerSelection, Options, RouterInit};
 use self::options::require;
 use self::plan::{Plan, Step, torch_name};
 use self::stream::Stream;
+use crate::companions;
 use crate::methods::{self, Method};
 use crate::writer::{SafetensorsWriter, TensorHeader};
 
@@ -38,23 +39,6 @@ pub struct Progress<'a> {
     /// Bytes of tensors in all.
     pub total: u64,
 }
-
-/// Files of a checkpoint that are neither weights nor configuration and belong to the copy as well.
-const COMPANIONS: [&str; 13] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "tokenizer.model",
-    "arcade100k.tiktoken",
-    "tokenization_arcade100k.py",
-    "chat_template.jinja",
-    "chat_template.json",
-    "generation_config.json",
-    "LICENSE",
-];
 
 /// Bytes left for headers, the configuration, the index and the manifest when the disk's room is checked.
 const SLACK: u64 = 16 << 20;
@@ -96,7 +80,7 @@ pub fn upcycle_by(
     check_free_space(output, plan.bytes() + SLACK)?;
     let stream = Stream::new(source, options.seed, &plan, progress, interrupted);
     let files = write_weights(&plan, stream, options.max_shard_bytes, folder.path())?;
-    copy_companions(&source.folder, folder.path())?;
+    companions::copy(&source.folder, folder.path()).map_err(|(path, error)| ConvertError::io(path)(error))?;
     write_json(&folder.path().join("config.json"), &config_json(&plan, source))?;
     let manifest = manifest(&plan, source, options, files);
     write_json(&folder.path().join(MANIFEST), &json!(manifest))?;
@@ -159,13 +143,6 @@ fn write_shard<'a>(steps: &'a [Step], stream: &mut Stream<'a>, path: &Path) -> R
 
 fn shard_name(number: usize, count: usize) -> String {
     if count == 1 { "model.safetensors".into() } else { format!("model-{number:05}-of-{count:05}.safetensors") }
-}
-
-fn copy_companions(from: &Path, to: &Path) -> Result<()> {
-    for name in COMPANIONS.into_iter().filter(|name| from.join(name).is_file()) {
-        std::fs::copy(from.join(name), to.join(name)).map_err(ConvertError::io(from.join(name)))?;
-    }
-    Ok(())
 }
 
 fn config_json(plan: &Plan, source: &Checkpoint) -> Value {

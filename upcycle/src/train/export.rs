@@ -11,20 +11,7 @@ use safetensors::tensor::{Dtype, View};
 use tch::{Device, Kind, Tensor};
 
 use super::error::{Result, TrainError};
-
-/// Files beside the weights that a model needs to read text; copied where the source has them.
-const COMPANIONS: [&str; 10] = [
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "arcade100k.tiktoken",
-    "chat_template.jinja",
-    "generation_config.json",
-    "modeling_stablelm_moe.py",
-];
+use crate::companions;
 
 /// A tensor in memory as a file takes it: f32, contiguous, on the CPU.
 struct Plain {
@@ -98,9 +85,8 @@ pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(
 pub fn export(model: &Model, folder: &Path, source: Option<&Path>) -> Result<PathBuf> {
     let target = AtomicDir::create(folder, Existing::Replace).map_err(coppice_models::Error::from)?;
     write_model(target.path(), model)?;
-    let companions = source.into_iter().flat_map(|source| COMPANIONS.map(|name| (source.join(name), target.path().join(name))));
-    for (from, to) in companions.filter(|(from, _)| from.is_file()) {
-        std::fs::copy(&from, &to).map_err(|error| TrainError::io(&from, error))?;
+    if let Some(source) = source {
+        companions::copy(source, target.path()).map_err(|(path, error)| TrainError::io(path, error))?;
     }
     target.commit().map_err(coppice_models::Error::from)?;
     Ok(folder.to_path_buf())

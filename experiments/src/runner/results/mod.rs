@@ -1,0 +1,148 @@
+//! From finished stages to `results.json` and the report's page.
+
+mod compare;
+mod knowledge;
+mod training;
+mod words;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result};
+use coppice_models::tokenizer::Tokenizer;
+use coppice_reports::data::SeedResult;
+use coppice_reports::{Report, arms_table, quality_curve_svg, render_html};
+use coppice_upcycle::train::metrics::{Line, read as read_metrics};
+use coppice_upcycle::world::{Grade, Group, World};
+
+use super::answers::{Answered, PoolBelief};
+use super::cost::Cost;
+use super::judge::{self, Judged};
+use super::questions::is_headline;
+use super::recipe::Recipe;
+use super::stages::Stages;
+use super::{Trained, answers, environment, write_text};
+
+/// Two seeds give a range; from three on, an interval over seeds.
+const SEEDS_FOR_INTERVAL: usize = 3;
+/// Confidence of every interval.
+const CONFIDENCE: f64 = 0.95;
+
+/// One model with everything found out about it.
+pub struct Examined<'a> {
+    /// Where it came from.
+    pub trained: &'a Trained,
+    /// Short name of its arm.
+    pub name: String,
+    /// Its answers.
+    pub answered: Vec<Answered>,
+    /// Its belief over whole pools.
+    pub beliefs: Vec<PoolBelief>,
+    /// How well its scores tell right from wrong.
+    pub judged: Judged,
+    /// Loss on the held-out documents.
+    pub validation_loss: Option<f64>,
+}
+
+/// Everything the report shows.
+pub fn report(
+    recipe: &Recipe,
+    world: &World,
+    run: &Path,
+    stages: &Stages,
+    trained: &[Trained],
+    costs: &[Cost],
+    tokenizer: &Tokenizer,
+) -> Result<Report> {
+    let examined = trained.iter().map(|model| examine(recipe, model)).collect::<Result<Vec<_>>>()?;
+    let arms = compare::arms(recipe, &examined, costs);
+    let comparisons = compare::comparisons(recipe, &examined)?;
+    let checks = words::checks(&examined);
+    Ok(Report {
+        title: recipe.title.clone(),
+        question: recipe.question.clone(),
+        summary: words::summary(&arms, &comparisons),
+        conventions: costs.first().map(|cost| cost.conventions.join(" ")).unwrap_or_default(),
+        recipe_toml: std::fs::read_to_string(run.join("recipe.toml")).context("recipe.toml of the run")?,
+        environment: environment::read(run)?,
+        reproduce: vec!["make setup".into(), format!("cargo run --release -- run experiments/recipes/{}.toml", recipe.name)],
+        stages: stages.log.clone(),
+        checks,
+        curves: training::curves(&examined)?,
+        expert_load: training::expert_load(&examined)?,
+        knowledge: knowledge::knowledge(recipe, &examined),
+        scores: judge::scores(&examined),
+        roc: judge::roc(&examined),
+        risk_coverage: judge::risk_coverage(&examined),
+        flagged: judge::flagged(&examined, tokenizer)?,
+        notes: words::notes(recipe, world, &examined),
+        limits: words::limits(recipe),
+        arms,
+        comparisons,
+    })
+}
+
+fn examine<'a>(recipe: &Recipe, trained: &'a Trained) -> Result<Examined<'a>> {
+    let name = trained.arm.map_or_else(|| "base".to_owned(), |arm| recipe.arms[arm].name.clone());
+    let lines = metrics(trained)?;
+    let last = lines.iter().rev().find_map(|line| if let Line::Validation(found) = line { Some(found.validation.loss) } else { None });
+    Ok(Examined {
+        trained,
+        name,
+        answered: answers::read(&trained.answers)?,
+        beliefs: answers::read_beliefs(&trained.answers)?,
+        judged: judge::read(&trained.verdicts)?,
+        validation_loss: last,
+    })
+}
+
+fn metrics(trained: &Trained) -> Result<Vec<Line>> {
+    Ok(read_metrics(&trained.train.folder.join("metrics.jsonl"))?)
+}
+
+impl Examined<'_> {
+    /// Answers that headline figures count.
+    pub fn headline(&self) -> impl Iterator<Item = &Answered> {
+        self.answered.iter().filter(|answered| is_headline(&answered.question))
+    }
+
+    fn share(&self, counts: impl Fn(&Answered) -> bool, of: impl Fn(&Answered) -> bool) -> Option<f64> {
+        let all: Vec<_> = self.headline().filter(|answered| of(answered)).collect();
+        (!all.is_empty()).then(|| all.iter().filter(|answered| counts(answered)).count() as f64 / all.len() as f64)
+    }
+
+    fn seed_result(&self) -> SeedResult {
+        SeedResult {
+            seed: self.trained.seed,
+            validation_loss: self.validation_loss,
+            facts_known: self.share(|answered| answered.grade == Grade::Correct, |answered| answered.question.group == Group::Known),
+            made_up: self.share(|answered| !matches!(answered.grade, Grade::Correct | Grade::Abstained), |_| true),
+            best_auroc: self.judged.best().map(|best| best.1),
+            best_score: self.judged.best().map(|best| best.0),
+        }
+    }
+}
+
+/// Writes `results.json` and `report/index.html`; returns the page's path.
+pub fn write(run: &Path, report: &Report) -> Result<PathBuf> {
+    write_text(&run.join("results.json"), &serde_json::to_string_pretty(report)?)?;
+    page(run, report)
+}
+
+/// Writes the page of a report.
+pub fn page(run: &Path, report: &Report) -> Result<PathBuf> {
+    let folder = run.join("report");
+    std::fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let page = folder.join("index.html");
+    write_text(&page, &render_html(report)?)?;
+    write_text(&folder.join("quality.svg"), &quality_curve_svg(report)?)?;
+    Ok(page)
+}
+
+/// A few lines for the terminal.
+pub fn headline(report: &Report) -> Vec<String> {
+    let checks = report.checks.iter().map(|check| {
+        let verdict = if check.passed { "holds" } else { "FAILS" };
+        format!("{verdict}: {} {} (found {})", check.name, check.expected, check.found)
+    });
+    report.summary.iter().cloned().chain(checks).chain([arms_table(report)]).collect()
+}
