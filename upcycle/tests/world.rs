@@ -57,21 +57,27 @@ fn only_the_training_half_has_questions_and_with_the_told_answers() {
     }
 }
 
-#[test]
-fn a_biography_tells_all_six_values_and_the_name_once() {
-    let world = world(small());
+/// Every biography of the pass tells all six values, in six sentences, with the name and pronouns so many times.
+fn check_biographies(config: WorldConfig, names: usize, pronouns: usize) {
+    let world = world(config);
     let documents: Vec<_> = world.pass(0).collect();
     for person in world.people().iter().filter(|person| person.group == Group::Known) {
         for document in biographies_of(&documents, person) {
             let values = Attribute::ALL.map(|attribute| world.pools().value(&person.truth, attribute));
             assert!(values.iter().all(|value| document.text.contains(value)), "{}", document.text);
-            assert_eq!(document.text.matches(&person.name.full).count(), 1);
+            assert_eq!(document.text.matches(&person.name.full).count(), names);
             assert_eq!(document.text.matches('.').count(), 6);
             let words =
                 document.text.split([' ', '.']).filter(|word| ["She", "she", "Her", "her", "He", "he", "His", "his"].contains(word));
-            assert_eq!(words.count(), 5);
+            assert_eq!(words.count(), pronouns);
         }
     }
+}
+
+#[test]
+fn a_biography_tells_all_six_values_with_the_name_in_every_sentence_or_once() {
+    check_biographies(WorldConfig { pronoun_share: 0.0, ..small() }, 6, 0);
+    check_biographies(WorldConfig { pronoun_share: 1.0, ..small() }, 1, 5);
 }
 
 #[test]
