@@ -1,11 +1,13 @@
 """Writes the golden files beside it: what transformers (fp32, eager) and torch say about tiny random StableLM 2 models.
 
-Usage: `python make.py` with torch 2.11 and transformers 5.23. The weights are not stored: `weights.py` tells how both sides make them.
-A file that is stored in F16 or BF16 is rounded first and computed in f32, so rotary buffers are never rounded.
+Usage: `python make.py` with torch 2.11 and transformers 5.23 or 5.24. The weights are not stored: `weights.py` tells how both sides make
+them. A file that is stored in F16 or BF16 is rounded first and computed in f32, so rotary buffers are never rounded. Mixtures of experts
+are those of `models/python/`, the file that goes with every checkpoint; `moe.py` is a second reference, of the layer alone.
 """
 
 import json
 import pathlib
+import sys
 
 import torch
 from torch.utils.flop_counter import FlopCounterMode
@@ -15,6 +17,9 @@ import moe
 import weights
 
 HERE = pathlib.Path(__file__).parent
+sys.path.insert(0, str(HERE.parents[1]))
+from python.modeling_stablelm_moe import StableLmMoeConfig, StableLmMoeForCausalLM  # noqa: E402
+
 DTYPES = {"F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 LENGTHS = [1, 2, 17, 400]
 RAGGED = [9, 23, 5]
@@ -30,6 +35,8 @@ MIDDLE = {"vocab_size": 304, "hidden_size": 160, "intermediate_size": 448, "num_
 LONE_KEY = {"hidden_size": 320, "num_attention_heads": 2, "num_key_value_heads": 1}
 TIED = {"tie_word_embeddings": True}
 ROUTED = {"num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 192}
+SHARED = {"shared_expert_intermediate_size": 96, "shared_expert_gated": True}
+GROUPS = {"num_experts": 8, "num_experts_per_tok": 4, "moe_intermediate_size": 112, "router_group_size": 4}
 
 # The published sizes, for counting only (arXiv 2402.17834 and the model cards).
 PUBLISHED = {
@@ -55,6 +62,12 @@ CASES = {
     "3b_half_rotary_f16": (MIDDLE | {"partial_rotary_factor": 0.5}, "stablelm", "F16", 1, "none", None),
     "moe_alternate": (SMALL, "moe", "F32", 1, "all", ROUTED | {"gate": "softmax_topk", "moe_layers": [0, 2]}),
     "moe_all_bf16": (MIDDLE, "moe", "BF16", 2, "all", ROUTED | {"gate": "topk_softmax", "moe_layers": [0, 1]}),
+    "moe_sigmoid_bias": (SMALL, "moe", "F32", 1, "all", ROUTED | {"gate": "sigmoid_topk_renorm", "router_bias": True, "moe_layers": [1, 2]}),
+    "moe_12b_shared_gated": (LARGE, "moe", "F32", 2, "none", ROUTED | SHARED | {"gate": "softmax_topk_renorm", "moe_layers": [0, 1]}),
+    "moe_groups": (MIDDLE, "moe", "F32", 1, "all", GROUPS | {"gate": "topk_softmax", "moe_layers": [0, 1]}),
+    "moe_logit_norm_tied": (MIDDLE | TIED, "moe", "F32", 1, "all", ROUTED | {"gate": "softmax_topk_st", "router_logit_norm": 1.5,
+                                                                           "moe_layers": [1]}),
+    "moe_expert_choice": (MIDDLE, "moe", "F32", 1, "all", ROUTED | {"gate": "expert_choice_renorm", "moe_layers": [0, 1]}),
 }
 
 
@@ -82,13 +95,12 @@ def dialect(kind: str, full: dict, routed: dict | None) -> dict:
 
 def build(full: dict, routed: dict | None) -> StableLmForCausalLM:
     """The model, its weights not set yet."""
+    if routed:
+        config = StableLmMoeConfig(**dialect("moe", full, routed))
+        return StableLmMoeForCausalLM._from_config(config, attn_implementation="eager").eval().float()
     rope = {"rope_type": "default", "rope_theta": full["rope_theta"], "partial_rotary_factor": full["partial_rotary_factor"]}
     known = {key: value for key, value in full.items() if key not in ("rope_theta", "partial_rotary_factor")}
-    model = StableLmForCausalLM._from_config(StableLmConfig(**known, rope_parameters=rope), attn_implementation="eager").eval()
-    for layer in routed["moe_layers"] if routed else []:
-        model.model.layers[layer].mlp = moe.Moe(full["hidden_size"], routed["moe_intermediate_size"], routed["num_experts"],
-                                                routed["num_experts_per_tok"], routed["gate"])
-    return model.float()
+    return StableLmForCausalLM._from_config(StableLmConfig(**known, rope_parameters=rope), attn_implementation="eager").eval().float()
 
 
 def fill(model: StableLmForCausalLM, dtype: torch.dtype, biases: str) -> dict:
@@ -101,6 +113,15 @@ def fill(model: StableLmForCausalLM, dtype: torch.dtype, biases: str) -> dict:
             continue
         recipes[name] = weights.recipe(name, list(parameter.shape))
         parameter.data = weights.tensor(name, **recipes[name]).to(dtype).float()
+    return recipes | fill_buffers(model)
+
+
+def fill_buffers(model: StableLmForCausalLM) -> dict:
+    """The same for the routers' biases, which a file holds in f32; other buffers are not stored."""
+    biases = {name: buffer for name, buffer in model.named_buffers() if name.endswith("e_score_correction_bias")}
+    recipes = {name: weights.recipe(name, list(buffer.shape)) for name, buffer in biases.items()}
+    for name, buffer in biases.items():
+        buffer.copy_(weights.tensor(name, **recipes[name]))
     return recipes
 
 
@@ -163,11 +184,12 @@ def parity(name: str) -> dict:
     recipes = fill(model, DTYPES[dtype], biases)
     draw = lambda label, length: weights.integers(f"{name}.{label}.{length}", length, full["vocab_size"])
     sequences = [draw("sequence", length) for length in LENGTHS]
+    causal = not (routed and routed["gate"].startswith("expert_choice"))  # else what follows or pads a text changes it
     return {
         "config": dialect(kind, full, routed), "dtype": dtype, "shards": shards, "tensors": recipes,
         "sequences": [scores(model(input_ids=torch.tensor([ids])).logits[0], ids) for ids in sequences],
-        "batch": batch(model, [draw("batch", length) for length in RAGGED]),
-        "greedy": [greedy(model, name, length) for length in (4, 11)],
+        "batch": batch(model, [draw("batch", length) for length in RAGGED]) if causal else [],
+        "greedy": [greedy(model, name, length) for length in (4, 11) if causal],
     }
 
 

@@ -50,6 +50,8 @@ def integers(name: str, count: int, below: int) -> list[int]:
 
 def recipe(name: str, shape: list[int]) -> dict:
     """Offset and scale that keep a random model lively: norms near 1, logits with a standard deviation of 1.5."""
+    if name.endswith(".e_score_correction_bias"):
+        return {"shape": shape, "offset": 0.0, "scale": 0.1}
     if name.endswith(".bias"):
         return {"shape": shape, "offset": 0.0, "scale": 0.3}
     if "norm" in name:
