@@ -40,5 +40,10 @@ class StableLmMoeConfig(StableLmConfig):
     use_norm_bias: bool = True
     upcycling: Any = None
 
+    def to_dict(self) -> dict:
+        """Says the rotary settings at the top level too, where transformers 4 looks for them."""
+        rope = getattr(self, "rope_parameters", None) or {}
+        return super().to_dict() | {key: rope[key] for key in ("rope_theta", "partial_rotary_factor") if key in rope}
+
 
 StableLmMoeConfig.register_for_auto_class()

@@ -127,15 +127,16 @@ class StableLmMoeForCausalLM(StableLmForCausalLM):
 
     config: StableLmMoeConfig
     config_class = StableLmMoeConfig
-    _keys_to_ignore_on_load_missing = [r"norm\.bias$"]  # zero where the file has none
-    _keep_in_fp32_modules_strict = ["e_score_correction_bias"]
+    _keys_to_ignore_on_load_missing = [r"norm\.bias$"]
     _can_compile_fullgraph = False
 
     def __init__(self, config: StableLmMoeConfig):
         super().__init__(config)
         for index in config.moe_layers:
             self.model.layers[index].mlp = SparseMlp(config)
+        config.use_norm_bias = True  # zeros where the file had none, and saved with the rest
         self.post_init()
+        self._keep_in_fp32_modules_strict = {"e_score_correction_bias"}  # after post_init: transformers 4 looks for a parameter there
 
     def _init_weights(self, module: nn.Module):
         super()._init_weights(module)
