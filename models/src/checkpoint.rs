@@ -103,6 +103,30 @@ impl Checkpoint {
         Ok(unsafe { Tensor::f_from_blob(bytes.as_ptr(), &entry.shape, &contiguous(&entry.shape), kind, Device::Cpu)? })
     }
 
+    /// Equal-shaped tensors that lie one behind the other in one file, as one tensor `[names.len(), shape…]` over the mapped bytes;
+    /// none where they lie apart or unaligned.
+    ///
+    /// # Errors
+    /// When the checkpoint lacks one.
+    ///
+    /// # Safety
+    /// As [`Checkpoint::view`].
+    pub unsafe fn view_packed(&self, names: &[String]) -> Result<Option<Tensor>> {
+        let entries = names.iter().map(|name| self.find(name)).collect::<Result<Vec<_>>>()?;
+        let follows = |pair: &[&Entry]| {
+            let (a, b) = (pair[0], pair[1]);
+            a.file == b.file && a.bytes.end == b.bytes.start && a.shape == b.shape && a.dtype == b.dtype
+        };
+        let Some(first) = entries.first().filter(|_| entries.windows(2).all(follows)) else { return Ok(None) };
+        let (kind, start) = (kind_of(first.dtype)?, self.files[first.file][first.bytes.clone()].as_ptr());
+        if !(start as usize).is_multiple_of(kind.elt_size_in_bytes()) {
+            return Ok(None);
+        }
+        let shape: Vec<i64> = std::iter::once(names.len() as i64).chain(first.shape.iter().copied()).collect();
+        // SAFETY: the ranges were checked by the reader and are one range; the caller keeps the mapping alive.
+        Ok(Some(unsafe { Tensor::f_from_blob(start, &shape, &contiguous(&shape), kind, Device::Cpu)? }))
+    }
+
     /// An owned copy of a tensor, converted to `kind` on `device`; the mapped pages are given back.
     ///
     /// # Errors

@@ -4,69 +4,15 @@
 //! `rope_theta`) and transformers v5 (`rope_parameters`). `stablelm_moe` is the last of these with routed experts. Reference:
 //! transformers `models/stablelm/configuration_stablelm.py`; Stable LM 2 1.6B Technical Report, arXiv 2402.17834.
 
-use std::path::Path;
-use std::str::FromStr;
+mod moe;
 
-use serde::{Deserialize, Serialize};
+use std::path::Path;
+
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+pub use self::moe::{Gate, MoeConfig, SharedExpert};
 use crate::error::{Error, Result};
-
-/// How router logits become combination weights. `z` are the logits of one token over `N` experts, of which `K` are chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Gate {
-    /// `softmax(topk(z))`: the Mixtral order (arXiv 2401.04088). Weights sum to 1; at `K = 1` the router gets no gradient.
-    TopkSoftmax,
-    /// `topk(softmax(z))`: the Switch order (arXiv 2101.03961). Weights sum to less than 1.
-    SoftmaxTopk,
-    /// `topk(softmax(z))` divided by its sum: equal to [`Gate::TopkSoftmax`] in exact arithmetic.
-    SoftmaxTopkRenorm,
-    /// `p / stop_gradient(sum of the chosen p)`: weights sum to 1 in the forward pass and the router still learns at `K = 1`.
-    SoftmaxTopkSt,
-}
-
-impl Gate {
-    /// Every gate, in the order the command line lists them.
-    pub const ALL: [Self; 4] = [Self::TopkSoftmax, Self::SoftmaxTopk, Self::SoftmaxTopkRenorm, Self::SoftmaxTopkSt];
-
-    /// The name used on the command line and in `config.json`.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::TopkSoftmax => "topk_softmax",
-            Self::SoftmaxTopk => "softmax_topk",
-            Self::SoftmaxTopkRenorm => "softmax_topk_renorm",
-            Self::SoftmaxTopkSt => "softmax_topk_st",
-        }
-    }
-}
-
-impl FromStr for Gate {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        let known = Self::ALL.map(Self::name).join(", ");
-        Self::ALL
-            .into_iter()
-            .find(|gate| gate.name() == name)
-            .ok_or_else(|| Error::Config(format!("unknown gate {name:?} (known: {known})")))
-    }
-}
-
-/// The routed experts of a `stablelm_moe`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct MoeConfig {
-    /// `N`, routed experts per converted layer.
-    pub num_experts: i64,
-    /// `K`, experts each token is sent to.
-    pub experts_per_token: i64,
-    /// How router logits become weights.
-    pub gate: Gate,
-    /// Indices of the converted layers, ascending.
-    pub layers: Vec<usize>,
-    /// `F` of one expert.
-    pub expert_intermediate_size: i64,
-}
 
 /// Sizes and switches of a StableLM 2 model, dense or mixture of experts.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -147,7 +93,7 @@ impl Config {
             tie_word_embeddings: keys.flag("tie_word_embeddings", false)?,
             bos_token_id: keys.ids("bos_token_id")?.first().copied(),
             eos_token_ids: keys.ids("eos_token_id")?,
-            moe: keys.moe()?,
+            moe: MoeConfig::read(&keys)?,
         };
         config.check()?;
         Ok(config)
@@ -182,13 +128,7 @@ impl Config {
             "eos_token_id": one_or_many(&self.eos_token_ids), "use_cache": true,
         });
         if let (Some(moe), Some(object)) = (&self.moe, value.as_object_mut()) {
-            object.insert("architectures".into(), json!(["StableLmMoeForCausalLM"]));
-            object.insert("model_type".into(), json!("stablelm_moe"));
-            object.insert("num_experts".into(), json!(moe.num_experts));
-            object.insert("num_experts_per_tok".into(), json!(moe.experts_per_token));
-            object.insert("gate".into(), json!(moe.gate));
-            object.insert("moe_layers".into(), json!(moe.layers));
-            object.insert("moe_intermediate_size".into(), json!(moe.expert_intermediate_size));
+            moe.write(object);
         }
         value
     }
@@ -213,17 +153,6 @@ impl Config {
         let eps = self.layer_norm_eps;
         require(eps.is_finite() && eps > 0.0, || format!("layer_norm_eps {eps} is not positive"))?;
         self.moe.as_ref().map_or(Ok(()), |moe| moe.check(self.num_hidden_layers))
-    }
-}
-
-impl MoeConfig {
-    fn check(&self, layers: usize) -> Result<()> {
-        let (n, k) = (self.num_experts, self.experts_per_token);
-        require(n <= 4096, || format!("num_experts {n} is above 4096"))?;
-        require(k <= n, || format!("num_experts_per_tok {k} is above num_experts {n}"))?;
-        require(!self.layers.is_empty(), || "moe_layers is empty".into())?;
-        require(self.layers.is_sorted_by(|a, b| a < b), || "moe_layers is not ascending".into())?;
-        require(self.layers.iter().all(|&layer| layer < layers), || format!("moe_layers names a layer beyond the last, {}", layers - 1))
     }
 }
 
@@ -302,17 +231,5 @@ impl Keys<'_> {
             Some(Value::Array(ids)) => ids.iter().map(|id| id.as_i64().ok_or_else(|| bad(id))).collect(),
             Some(id) => Ok(vec![id.as_i64().ok_or_else(|| bad(id))?]),
         }
-    }
-
-    fn moe(&self) -> Result<Option<MoeConfig>> {
-        if self.find("model_type").and_then(Value::as_str) != Some("stablelm_moe") {
-            return Ok(None);
-        }
-        let layers = self.find("moe_layers").cloned().ok_or_else(|| Error::Config("key moe_layers is absent".into()))?;
-        let layers = serde_json::from_value(layers).map_err(|error| Error::Config(format!("moe_layers: {error}")))?;
-        let gate = self.find("gate").and_then(Value::as_str).unwrap_or(Gate::TopkSoftmax.name()).parse()?;
-        let (num_experts, experts_per_token) = (self.size("num_experts")?, self.size("num_experts_per_tok")?);
-        let expert_intermediate_size = self.size("moe_intermediate_size")?;
-        Ok(Some(MoeConfig { num_experts, experts_per_token, gate, layers, expert_intermediate_size }))
     }
 }

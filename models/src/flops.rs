@@ -55,7 +55,7 @@ impl Setting {
 pub struct Breakdown {
     /// Query, key, value and output projections of all layers.
     pub attention: u64,
-    /// Dense MLPs, and the `K` chosen experts of routed layers.
+    /// Dense MLPs, the `K` chosen experts of routed layers, and the expert for all tokens where there is one.
     pub mlp: u64,
     /// Routers, `N x D` a routed layer.
     pub router: u64,

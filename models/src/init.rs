@@ -22,6 +22,14 @@ pub trait Source {
     /// When it is there and cannot be read.
     fn optional(&self, name: &str, shape: &[i64]) -> Result<Option<Tensor>>;
 
+    /// A tensor that must be there, in f32 whatever the others are computed in.
+    ///
+    /// # Errors
+    /// When it is absent.
+    fn exact(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        Ok(self.tensor(name, shape)?.f_to_kind(Kind::Float)?)
+    }
+
     /// Equal-shaped tensors packed along a new first dimension, `[names.len(), shape…]`.
     ///
     /// # Errors
@@ -46,10 +54,21 @@ pub struct Stored<'a> {
 }
 
 impl Stored<'_> {
-    /// Whether a dense model is used where it lies in the file; packed experts are copied.
+    /// Whether the model is used where it lies in the file.
     pub(crate) fn reads_in_place(&self) -> bool {
         let same_kind = kind_of(self.checkpoint.dtype()).is_ok_and(|kind| kind == self.kind);
-        !self.owned && same_kind && self.device == Device::Cpu && self.checkpoint.config.moe.is_none()
+        !self.owned && same_kind && self.device == Device::Cpu
+    }
+
+    /// Equal-shaped tensors that follow one another in the file, as one tensor over the mapping; none where they must be copied.
+    fn consecutive(&self, names: &[String]) -> Result<Option<Tensor>> {
+        let kinds = names.iter().map(|name| self.checkpoint.entry(name).map(|entry| kind_of(entry.dtype)).transpose());
+        let same_kind = kinds.collect::<Result<Vec<_>>>()?.iter().all(|kind| *kind == Some(self.kind));
+        if self.owned || !same_kind || self.device != Device::Cpu {
+            return Ok(None);
+        }
+        // SAFETY: as for a single tensor below.
+        unsafe { self.checkpoint.view_packed(names) }
     }
 }
 
@@ -63,11 +82,18 @@ impl Source for Stored<'_> {
         unsafe { self.checkpoint.view(name) }
     }
 
+    fn exact(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        Stored { kind: Kind::Float, ..*self }.tensor(name, shape)
+    }
+
     fn optional(&self, name: &str, shape: &[i64]) -> Result<Option<Tensor>> {
         self.checkpoint.entry(name).map(|_| self.tensor(name, shape)).transpose()
     }
 
     fn packed(&self, names: &[String], shape: &[i64]) -> Result<Tensor> {
+        if let Some(mapped) = self.consecutive(names)? {
+            return Ok(mapped);
+        }
         let size: Vec<i64> = std::iter::once(names.len() as i64).chain(shape.iter().copied()).collect();
         let packed = Tensor::f_empty(&size[..], (self.kind, self.device))?;
         for (slot, name) in names.iter().enumerate() {
@@ -100,7 +126,7 @@ impl Source for Random<'_> {
         if name.contains("norm") && name.ends_with(".weight") {
             return Ok(Tensor::f_ones(shape, on)?);
         }
-        if name.ends_with(".bias") {
+        if name.ends_with(".bias") || name.ends_with(".e_score_correction_bias") {
             return Ok(Tensor::f_zeros(shape, on)?);
         }
         let output = name.ends_with("o_proj.weight") || name.ends_with("down_proj.weight");

@@ -3,6 +3,7 @@
 
 pub mod cache;
 pub mod candidates;
+pub mod capacity;
 pub mod chat;
 pub mod checkpoint;
 pub mod config;
@@ -18,6 +19,7 @@ pub mod init;
 pub mod model;
 pub mod moe;
 pub mod rotary;
+pub mod router;
 pub mod sampling;
 pub mod score;
 pub mod state;
@@ -25,6 +27,6 @@ pub mod tensors;
 pub mod tokenizer;
 
 pub use checkpoint::Checkpoint;
-pub use config::{Config, Gate, MoeConfig};
+pub use config::{Config, Gate, MoeConfig, SharedExpert};
 pub use error::{Error, Result};
 pub use model::Model;

@@ -14,7 +14,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ext;
 use crate::init::{Source, Stored};
-use crate::moe::{Moe, Routing};
+use crate::moe::{Moe, Routing, Training};
 use crate::rotary::{Angles, Rotary};
 
 // B batch, S sequence, D hidden, F MLP width, H query heads, C key/value heads, d head size, V vocabulary.
@@ -108,7 +108,11 @@ pub struct Mlp {
 }
 
 impl Mlp {
-    fn new(source: &dyn Source, prefix: &str, d: i64, f: i64) -> Result<Self> {
+    /// Takes the three projections under `prefix` from a source.
+    ///
+    /// # Errors
+    /// When one is absent.
+    pub fn new(source: &dyn Source, prefix: &str, d: i64, f: i64) -> Result<Self> {
         let linear = |name: &str, shape| Linear::new(source, &format!("{prefix}.{name}"), shape, false);
         Ok(Self { gate_proj: linear("gate_proj", [f, d])?, up_proj: linear("up_proj", [f, d])?, down_proj: linear("down_proj", [d, f])? })
     }
@@ -263,7 +267,7 @@ impl Layer {
             FeedForward::Dense(mlp) => return mlp.forward(x),
             FeedForward::Moe(moe) => moe,
         };
-        let (y, routing) = moe.forward(x, self.index)?;
+        let (y, routing) = moe.forward(x, self.index, pass.training.as_ref())?;
         if let Some(routings) = &mut pass.routings {
             routings.push(routing);
         }
@@ -291,6 +295,8 @@ pub struct Pass<'a> {
     pub memory: Memory<'a>,
     /// Collects what every router did, where asked for.
     pub routings: Option<Vec<Routing>>,
+    /// What only training does to routing; none outside of training.
+    pub training: Option<Training>,
 }
 
 /// A StableLM 2, ready to run.
@@ -373,7 +379,7 @@ impl Model {
         if length > limit {
             return Err(Error::Input(format!("the input has {length} tokens, this model's context holds {limit}")));
         }
-        Ok(Pass { angles: self.rotary.first(length)?, memory, routings: None })
+        Ok(Pass { angles: self.rotary.first(length)?, memory, routings: None, training: None })
     }
 
     /// Hidden states `[B, S, D]` after the final norm, for `ids [B, S]` (i64).
@@ -397,7 +403,7 @@ impl Model {
             return Err(Error::Input("the KV cache has no room for another token".into()));
         }
         let angles = self.rotary.at(&cache.positions()?)?;
-        let mut pass = Pass { angles, memory: Memory::Decode(cache), routings: None };
+        let mut pass = Pass { angles, memory: Memory::Decode(cache), routings: None, training: None };
         let hidden = self.hidden(&ids.f_unsqueeze(1)?, &mut pass)?;
         cache.advance();
         Ok(hidden)

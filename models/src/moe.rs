@@ -1,30 +1,48 @@
-//! The routed MLP: a router, `N` experts packed for grouped matrix products, no token dropped.
-//!
-//! Gate orders as in facts of the literature: Mixtral (arXiv 2401.04088), Switch (2101.03961); see [`Gate`]. The router runs in f32
-//! (ST-MoE, 2202.08906).
+//! The routed MLP: a router, `N` experts packed for grouped matrix products, and, where the model has one, an expert for all tokens.
 
 use tch::{Kind, Tensor};
 
-use crate::config::{Gate, MoeConfig};
+use crate::capacity::Capacity;
+use crate::config::MoeConfig;
 use crate::error::Result;
 use crate::ext;
 use crate::init::Source;
+use crate::model::Mlp;
+use crate::router::{Assignment, Router};
 
-// T tokens, D hidden, F expert width, N experts, K chosen experts, A = T*K assignments.
+// T tokens, D hidden, F expert width, N experts, K chosen experts, A assignments.
 
 /// A routed MLP layer.
 #[derive(Debug)]
 pub struct Moe {
-    /// Router rows, `[N, D]`.
-    pub router: Tensor,
+    /// Who computes what.
+    pub router: Router,
     /// Gate projections of all experts, `[N, F, D]`.
     pub gate_proj: Tensor,
     /// Up projections, `[N, F, D]`.
     pub up_proj: Tensor,
     /// Down projections, `[N, D, F]`.
     pub down_proj: Tensor,
-    top_k: i64,
-    gate: Gate,
+    /// The expert of all tokens.
+    pub shared: Option<Shared>,
+}
+
+/// An expert that every token passes.
+#[derive(Debug)]
+pub struct Shared {
+    /// The expert.
+    pub mlp: Mlp,
+    /// `[1, D]`: its output is multiplied by `sigmoid(x w)`, where there is one.
+    pub gate: Option<Tensor>,
+}
+
+/// What only training does to routing.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Training {
+    /// `ε`: the router's input is multiplied by draws from `U(1 - ε, 1 + ε)` (Switch, arXiv 2101.03961); 0 = not.
+    pub jitter: f64,
+    /// Room at each expert; none = every assignment is computed.
+    pub capacity: Option<Capacity>,
 }
 
 /// What the router of one layer did with a batch.
@@ -34,8 +52,12 @@ pub struct Routing {
     pub layer: usize,
     /// Router logits `[T, N]`, f32, with gradient while training.
     pub logits: Tensor,
-    /// Tokens sent to each expert, `[N]`, i64; sums to `T*K`.
+    /// Tokens that chose each expert, `[N]`, i64; with token choice the sum is `T*K`.
     pub counts: Tensor,
+    /// Tokens each expert computed, `[N]`, i64: fewer where its room ran out.
+    pub computed: Tensor,
+    /// The token of each choice, `[A]`, i64, sorted by expert as `counts` says.
+    pub tokens: Tensor,
 }
 
 impl Moe {
@@ -50,58 +72,79 @@ impl Moe {
             source.packed(&names, &shape)
         };
         Ok(Self {
-            router: source.tensor(&format!("{prefix}.gate.weight"), &[n, hidden])?,
+            router: Router::new(source, prefix, hidden, config)?,
             gate_proj: packed("gate_proj", [f, hidden])?,
             up_proj: packed("up_proj", [f, hidden])?,
             down_proj: packed("down_proj", [hidden, f])?,
-            top_k: config.experts_per_token,
-            gate: config.gate,
+            shared: Shared::new(source, prefix, hidden, config)?,
         })
     }
 
-    /// `x [.., D]` through the experts the router chooses; also the router's logits and loads.
+    /// `x [.., D]` through the experts the router chooses, and what the router did. `training` is none outside of training.
     ///
     /// # Errors
     /// When the shapes do not match.
-    pub fn forward(&self, x: &Tensor, layer: usize) -> Result<(Tensor, Routing)> {
+    pub fn forward(&self, x: &Tensor, layer: usize, training: Option<&Training>) -> Result<(Tensor, Routing)> {
         let shape = x.size();
         let x = x.f_reshape([-1, *shape.last().unwrap_or(&1)])?; // [T, D]
-        let logits = x.f_to_kind(Kind::Float)?.f_linear(&self.router.f_to_kind(Kind::Float)?, None::<&Tensor>)?; // [T, N]
-        let (weights, experts) = choose(&logits, self.gate, self.top_k)?; // [T, K] each
-        let counts = experts.f_one_hot(self.router.size()[0])?.f_sum_dim_intlist([0, 1].as_slice(), false, Kind::Int64)?; // [N]
-        let y = self.run(&x, &weights, &experts, &counts)?;
-        Ok((y.f_reshape(&shape[..])?, Routing { layer, logits, counts }))
+        let logits = self.router.logits(&jittered(&x, training)?)?; // [T, N]
+        let chosen = self.router.assign(&logits)?;
+        let (counts, tokens) = (chosen.counts.shallow_clone(), chosen.tokens.shallow_clone());
+        let kept = match training.and_then(|training| training.capacity) {
+            Some(capacity) => capacity.keep(chosen)?,
+            None => chosen,
+        };
+        let routed = self.run(&x, &kept)?;
+        let y = self.shared.as_ref().map_or(Ok(routed.shallow_clone()), |shared| shared.add(&x, &routed))?;
+        Ok((y.f_reshape(&shape[..])?, Routing { layer, logits, counts, computed: kept.counts, tokens }))
     }
 
-    /// Sorts assignments by expert, runs all experts as grouped products, and adds the weighted results back to their tokens.
-    fn run(&self, x: &Tensor, weights: &Tensor, experts: &Tensor, counts: &Tensor) -> Result<Tensor> {
-        let order = experts.f_flatten(0, -1)?.f_argsort_stable(true, 0, false)?; // [A]
-        let tokens = order.f_floor_divide_scalar(self.top_k)?; // [A]
+    /// Runs all experts as grouped products and adds the weighted results back to their tokens.
+    fn run(&self, x: &Tensor, assignment: &Assignment) -> Result<Tensor> {
+        let Assignment { tokens, weights, counts } = assignment;
         let ends = counts.f_cumsum(0, Kind::Int64)?.f_to_kind(Kind::Int)?; // [N]
-        let rows = x.f_index_select(0, &tokens)?; // [A, D]
+        let rows = x.f_index_select(0, tokens)?; // [A, D]
         let gated = ext::grouped_linear(&rows, &self.gate_proj, &ends)?.f_silu()?;
         let inner = gated.f_mul(&ext::grouped_linear(&rows, &self.up_proj, &ends)?)?; // [A, F]
         let outer = ext::grouped_linear(&inner, &self.down_proj, &ends)?; // [A, D]
-        let scale = weights.f_flatten(0, -1)?.f_index_select(0, &order)?.f_unsqueeze(1)?.f_to_kind(x.kind())?; // [A, 1]
-        Ok(x.f_zeros_like()?.f_index_add(0, &tokens, &outer.f_mul(&scale)?)?)
+        let scale = weights.f_unsqueeze(1)?.f_to_kind(x.kind())?; // [A, 1]
+        Ok(x.f_zeros_like()?.f_index_add(0, tokens, &outer.f_mul(&scale)?)?)
     }
 }
 
-/// The chosen experts' weights (f32, differentiable) and indices, `[T, K]` each, from router logits `[T, N]`.
-///
-/// # Errors
-/// When `top_k` exceeds `N`.
-pub fn choose(logits: &Tensor, gate: Gate, top_k: i64) -> Result<(Tensor, Tensor)> {
-    if gate == Gate::TopkSoftmax {
-        let (chosen, experts) = logits.f_topk(top_k, -1, true, true)?;
-        return Ok((chosen.f_softmax(-1, Kind::Float)?, experts));
+impl Shared {
+    /// Takes the expert of all tokens from a source; none where the model has none.
+    ///
+    /// # Errors
+    /// When a tensor is absent.
+    pub fn new(source: &dyn Source, prefix: &str, hidden: i64, config: &MoeConfig) -> Result<Option<Self>> {
+        let Some(shared) = &config.shared_expert else { return Ok(None) };
+        let mlp = Mlp::new(source, &format!("{prefix}.shared_expert"), hidden, shared.intermediate_size)?;
+        let gate = shared.gated.then(|| source.tensor(&format!("{prefix}.shared_expert_gate.weight"), &[1, hidden]));
+        Ok(Some(Self { mlp, gate: gate.transpose()? }))
     }
-    let (chosen, experts) = logits.f_softmax(-1, Kind::Float)?.f_topk(top_k, -1, true, true)?;
-    let total = || chosen.f_sum_dim_intlist([-1].as_slice(), true, Kind::Float);
-    let weights = match gate {
-        Gate::SoftmaxTopkRenorm => chosen.f_div(&total()?)?,
-        Gate::SoftmaxTopkSt => chosen.f_div(&total()?.f_detach()?)?,
-        Gate::SoftmaxTopk | Gate::TopkSoftmax => chosen,
-    };
-    Ok((weights, experts))
+
+    /// The expert's output on `x [T, D]`.
+    ///
+    /// # Errors
+    /// When the shapes do not match.
+    pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
+        let y = self.mlp.forward(x)?;
+        let Some(gate) = &self.gate else { return Ok(y) };
+        Ok(y.f_mul(&x.f_linear(gate, None::<&Tensor>)?.f_sigmoid()?)?)
+    }
+
+    fn add(&self, x: &Tensor, routed: &Tensor) -> Result<Tensor> {
+        Ok(routed.f_add(&self.forward(x)?)?)
+    }
+}
+
+/// The router's input, with noise while training where asked for.
+fn jittered(x: &Tensor, training: Option<&Training>) -> Result<Tensor> {
+    let epsilon = training.map_or(0.0, |training| training.jitter);
+    if epsilon == 0.0 {
+        return Ok(x.shallow_clone());
+    }
+    let noise = x.f_to_kind(Kind::Float)?.f_rand_like()?.f_mul_scalar(2.0 * epsilon)?.f_add_scalar(1.0 - epsilon)?;
+    Ok(x.f_mul(&noise)?)
 }

@@ -2,7 +2,8 @@
 
 use tch::Tensor;
 
-use crate::model::{FeedForward, LayerNorm, Linear, Model};
+use crate::model::{FeedForward, LayerNorm, Linear, Mlp, Model};
+use crate::moe::Shared;
 
 /// A parameter as the optimizer sees it: experts and per-head norms are one packed tensor each.
 #[derive(Debug)]
@@ -13,6 +14,8 @@ pub struct Parameter {
     pub tensor: Tensor,
     /// Whether the first dimension counts parts that are stored apart.
     pub packed: bool,
+    /// Whether gradients train it; a router's balancing bias is stored and moved by counts alone.
+    pub trained: bool,
 }
 
 impl Parameter {
@@ -30,7 +33,7 @@ impl Parameter {
 }
 
 impl Model {
-    /// Every parameter once (a tied head is the embedding), in file order.
+    /// Every parameter once (a tied head is the embedding), in file order, those that no gradient trains among them.
     pub fn parameters(&self) -> Vec<Parameter> {
         let mut all = Collector(Vec::new());
         all.plain("model.embed_tokens.weight", &self.embed_tokens);
@@ -55,11 +58,11 @@ struct Collector(Vec<Parameter>);
 
 impl Collector {
     fn plain(&mut self, name: &str, tensor: &Tensor) {
-        self.0.push(Parameter { name: name.to_owned(), tensor: tensor.shallow_clone(), packed: false });
+        self.0.push(Parameter { name: name.to_owned(), tensor: tensor.shallow_clone(), packed: false, trained: true });
     }
 
     fn packed(&mut self, name: String, tensor: &Tensor) {
-        self.0.push(Parameter { name, tensor: tensor.shallow_clone(), packed: true });
+        self.0.push(Parameter { name, tensor: tensor.shallow_clone(), packed: true, trained: true });
     }
 
     fn linear(&mut self, name: &str, linear: &Linear) {
@@ -87,18 +90,36 @@ impl Collector {
         }
     }
 
+    fn bias(&mut self, name: &str, bias: Option<&Tensor>) {
+        let parameter = |bias: &Tensor| Parameter { name: name.to_owned(), tensor: bias.shallow_clone(), packed: false, trained: false };
+        self.0.extend(bias.map(parameter));
+    }
+
+    fn mlp(&mut self, prefix: &str, mlp: &Mlp) {
+        self.linear(&format!("{prefix}.gate_proj"), &mlp.gate_proj);
+        self.linear(&format!("{prefix}.up_proj"), &mlp.up_proj);
+        self.linear(&format!("{prefix}.down_proj"), &mlp.down_proj);
+    }
+
+    fn shared(&mut self, prefix: &str, shared: &Shared) {
+        self.mlp(&format!("{prefix}.shared_expert"), &shared.mlp);
+        if let Some(gate) = &shared.gate {
+            self.plain(&format!("{prefix}.shared_expert_gate.weight"), gate);
+        }
+    }
+
     fn feed_forward(&mut self, prefix: &str, mlp: &FeedForward) {
         match mlp {
-            FeedForward::Dense(mlp) => {
-                self.linear(&format!("{prefix}.gate_proj"), &mlp.gate_proj);
-                self.linear(&format!("{prefix}.up_proj"), &mlp.up_proj);
-                self.linear(&format!("{prefix}.down_proj"), &mlp.down_proj);
-            }
+            FeedForward::Dense(mlp) => self.mlp(prefix, mlp),
             FeedForward::Moe(moe) => {
-                self.plain(&format!("{prefix}.gate.weight"), &moe.router);
+                self.plain(&format!("{prefix}.gate.weight"), &moe.router.weight);
+                self.bias(&format!("{prefix}.gate.e_score_correction_bias"), moe.router.bias.as_ref());
                 self.packed(format!("{prefix}.experts.{{}}.gate_proj.weight"), &moe.gate_proj);
                 self.packed(format!("{prefix}.experts.{{}}.up_proj.weight"), &moe.up_proj);
                 self.packed(format!("{prefix}.experts.{{}}.down_proj.weight"), &moe.down_proj);
+                if let Some(shared) = &moe.shared {
+                    self.shared(prefix, shared);
+                }
             }
         }
     }

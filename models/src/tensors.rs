@@ -1,7 +1,9 @@
 //! Which tensors a configuration asks for: names, shapes, and which of them a file may leave out.
 //!
 //! Names are transformers' for `StableLmForCausalLM`; a converted layer has `mlp.gate.weight [N, D]` and
-//! `mlp.experts.{e}.{gate,up,down}_proj.weight` instead of its dense projections.
+//! `mlp.experts.{e}.{gate,up,down}_proj.weight` instead of its dense projections, and where the model has them
+//! `mlp.gate.e_score_correction_bias [N]`, `mlp.shared_expert.*` and `mlp.shared_expert_gate.weight [1, D]`. One matrix of all experts
+//! comes before the next matrix, so that `[N, F, D]` is one stretch of the file and can be mapped as it lies.
 
 use crate::config::{Config, MoeConfig};
 
@@ -78,14 +80,26 @@ fn attention(config: &Config, prefix: &str) -> Vec<TensorSpec> {
 }
 
 fn mlp(d: i64, f: i64, prefix: &str) -> Vec<TensorSpec> {
-    let shapes = [("gate_proj", [f, d]), ("up_proj", [f, d]), ("down_proj", [d, f])];
-    shapes.iter().map(|(name, shape)| TensorSpec::new(format!("{prefix}.{name}.weight"), shape, false)).collect()
+    projections(d, f).iter().map(|(name, shape)| TensorSpec::new(format!("{prefix}.{name}.weight"), shape, false)).collect()
+}
+
+fn projections(d: i64, f: i64) -> [(&'static str, [i64; 2]); 3] {
+    [("gate_proj", [f, d]), ("up_proj", [f, d]), ("down_proj", [d, f])]
 }
 
 fn experts(d: i64, moe: &MoeConfig, prefix: &str) -> Vec<TensorSpec> {
     let mut specs = vec![TensorSpec::new(format!("{prefix}.gate.weight"), &[moe.num_experts, d], false)];
-    for expert in 0..moe.num_experts {
-        specs.extend(mlp(d, moe.expert_intermediate_size, &format!("{prefix}.experts.{expert}")));
+    if moe.router_bias {
+        specs.push(TensorSpec::new(format!("{prefix}.gate.e_score_correction_bias"), &[moe.num_experts], false));
+    }
+    for (name, shape) in projections(d, moe.expert_intermediate_size) {
+        let named = |expert| TensorSpec::new(format!("{prefix}.experts.{expert}.{name}.weight"), &shape, false);
+        specs.extend((0..moe.num_experts).map(named));
+    }
+    if let Some(shared) = &moe.shared_expert {
+        specs.extend(mlp(d, shared.intermediate_size, &format!("{prefix}.shared_expert")));
+        let gate = || TensorSpec::new(format!("{prefix}.shared_expert_gate.weight"), &[1, d], false);
+        specs.extend(shared.gated.then(gate));
     }
     specs
 }

@@ -33,7 +33,14 @@ fn config(parallel: bool, kv: i64, moe: Option<MoeConfig>) -> Config {
 }
 
 fn models() -> Vec<Model> {
-    let moe = MoeConfig { num_experts: 4, experts_per_token: 2, gate: Gate::SoftmaxTopk, layers: vec![0, 2], expert_intermediate_size: 32 };
+    let moe = MoeConfig {
+        num_experts: 4,
+        experts_per_token: 2,
+        gate: Gate::SoftmaxTopk,
+        layers: vec![0, 2],
+        expert_intermediate_size: 32,
+        ..MoeConfig::default()
+    };
     let configs = [config(false, 4, None), config(true, 2, None), config(false, 2, Some(moe))];
     let build = |config: &Config| Model::new(&Random { config, seed: 3, std: 0.15, device: Device::Cpu }, config, Device::Cpu).unwrap();
     configs.iter().map(build).collect()

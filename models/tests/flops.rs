@@ -45,8 +45,14 @@ fn account(config: &Config, setting: Setting) -> Account {
 fn upcycled(experts: i64, granularity: i64, top_k: i64, layers: Vec<usize>) -> Config {
     let mut config = published("1_6b").0;
     let expert_intermediate_size = config.intermediate_size / granularity;
-    config.moe =
-        Some(MoeConfig { num_experts: experts, experts_per_token: top_k, gate: Gate::TopkSoftmax, layers, expert_intermediate_size });
+    config.moe = Some(MoeConfig {
+        num_experts: experts,
+        experts_per_token: top_k,
+        gate: Gate::TopkSoftmax,
+        layers,
+        expert_intermediate_size,
+        ..MoeConfig::default()
+    });
     config
 }
 

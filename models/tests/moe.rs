@@ -63,6 +63,7 @@ impl Golden {
             gate: case.gate.parse().expect("a known gate"),
             layers: vec![0],
             expert_intermediate_size: self.tensors["experts.0.gate_proj.weight"].shape[0],
+            ..MoeConfig::default()
         };
         Moe::new(self, "mlp", router[1], &config).expect("a layer")
     }
@@ -82,14 +83,14 @@ fn every_gate_matches_the_loop() {
     for case in &golden.cases {
         let what = format!("{}, top {}", case.gate, case.experts_per_token);
         let (layer, x) = (golden.layer(case), make("x", &golden.inputs["x"]));
-        let (y, routing) = layer.forward(&x, 0).expect("a forward pass");
+        let (y, routing) = layer.forward(&x, 0, None).expect("a forward pass");
         near(&what, &y, &case.output);
         assert_eq!(routing.counts.sum(Kind::Int64).int64_value(&[]), x.size()[0] * case.experts_per_token, "{what}");
         let pull = make("output_gradient", &golden.inputs["output_gradient"]).detach();
         (y * pull).sum(Kind::Float).backward();
         let expert = |packed: &Tensor| packed.grad().get(1);
         near(&format!("{what}, x"), &x.grad(), &case.gradients["x"]);
-        near(&format!("{what}, router"), &router_gradient(&layer.router), &case.gradients["gate.weight"]);
+        near(&format!("{what}, router"), &router_gradient(&layer.router.weight), &case.gradients["gate.weight"]);
         near(&format!("{what}, gate"), &expert(&layer.gate_proj), &case.gradients["experts.1.gate_proj.weight"]);
         near(&format!("{what}, up"), &expert(&layer.up_proj), &case.gradients["experts.1.up_proj.weight"]);
         near(&format!("{what}, down"), &expert(&layer.down_proj), &case.gradients["experts.1.down_proj.weight"]);

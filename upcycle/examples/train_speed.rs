@@ -14,8 +14,14 @@ use tch::Device;
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let number = |at: usize, default: u64| std::env::args().nth(at).and_then(|text| text.parse().ok()).unwrap_or(default);
     let (steps, batch, arm) = (number(1, 40), number(2, 8), std::env::args().nth(3).unwrap_or_default());
-    let top =
-        |k: i64, gate| MoeConfig { num_experts: 8, experts_per_token: k, gate, layers: (0..4).collect(), expert_intermediate_size: 352 };
+    let top = |k: i64, gate| MoeConfig {
+        num_experts: 8,
+        experts_per_token: k,
+        gate,
+        layers: (0..4).collect(),
+        expert_intermediate_size: 352,
+        ..MoeConfig::default()
+    };
     let arms =
         [("dense", None), ("8 experts, top-1", Some(top(1, Gate::SoftmaxTopkSt))), ("8 experts, top-2", Some(top(2, Gate::TopkSoftmax)))];
     for (name, moe) in arms.into_iter().filter(|(name, _)| name.contains(&arm)) {

@@ -4,9 +4,10 @@
 #[allow(dead_code)]
 mod weights;
 
-use coppice_models::config::Gate;
-use coppice_models::init::normal;
-use coppice_models::moe::{Routing, choose};
+use coppice_models::config::{Gate, MoeConfig};
+use coppice_models::init::{Source, normal};
+use coppice_models::moe::Routing;
+use coppice_models::router::Router;
 use coppice_upcycle::train::TrainError;
 use coppice_upcycle::train::losses::{balance, cross_entropy_gradients, router_z};
 use serde_json::Value;
@@ -34,12 +35,27 @@ fn farthest(one: &Tensor, other: &Tensor) -> f64 {
     (one.to_kind(Kind::Double) - other.to_kind(Kind::Double)).abs().max().double_value(&[])
 }
 
+/// A router's weight, whatever the name.
+struct Only<'a>(&'a Tensor);
+
+impl Source for Only<'_> {
+    fn tensor(&self, _name: &str, _shape: &[i64]) -> coppice_models::Result<Tensor> {
+        Ok(self.0.shallow_clone())
+    }
+
+    fn optional(&self, _name: &str, _shape: &[i64]) -> coppice_models::Result<Option<Tensor>> {
+        Ok(None)
+    }
+}
+
 /// What a router does with `x [T, D]`.
-fn route(x: &Tensor, router: &Tensor, gate: Gate, k: i64) -> Routing {
-    let logits = x.matmul(&router.tr());
-    let (_, experts) = choose(&logits, gate, k).unwrap();
-    let counts = experts.one_hot(router.size()[0]).sum_dim_intlist([0, 1].as_slice(), false, Kind::Int64);
-    Routing { layer: 0, logits, counts }
+fn route(x: &Tensor, weight: &Tensor, gate: Gate, k: i64) -> Routing {
+    let (num_experts, hidden) = weight.size2().unwrap();
+    let config = MoeConfig { num_experts, experts_per_token: k, gate, ..MoeConfig::default() };
+    let router = Router::new(&Only(weight), "mlp", hidden, &config).unwrap();
+    let logits = router.logits(x).unwrap();
+    let chosen = router.assign(&logits).unwrap();
+    Routing { layer: 0, logits, computed: chosen.counts.shallow_clone(), counts: chosen.counts, tokens: chosen.tokens }
 }
 
 #[test]
@@ -61,7 +77,10 @@ fn router_losses_equal_the_reference() {
 
 #[test]
 fn balance_is_1_when_even_and_n_when_one_expert_gets_all() {
-    let routing = |logits: Tensor, counts: &[i64]| Routing { layer: 0, logits, counts: Tensor::from_slice(counts) };
+    let routing = |logits: Tensor, counts: &[i64]| {
+        let (counts, tokens) = (Tensor::from_slice(counts), Tensor::from_slice::<i64>(&[]));
+        Routing { layer: 0, logits, computed: counts.shallow_clone(), counts, tokens }
+    };
     let even = routing(Tensor::zeros([6, 4], (Kind::Float, tch::Device::Cpu)), &[3, 3, 3, 3]);
     assert!((balance(&even).unwrap().double_value(&[]) - 1.0).abs() < 1e-6);
     assert!((router_z(&even).unwrap().double_value(&[]) - 4f64.ln().powi(2)).abs() < 1e-6);

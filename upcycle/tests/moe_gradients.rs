@@ -23,7 +23,14 @@ struct Case {
 
 impl Case {
     fn new(gate: Gate, experts: i64, top_k: i64) -> Self {
-        let moe = MoeConfig { num_experts: experts, experts_per_token: top_k, gate, layers: vec![0], expert_intermediate_size: WIDTH };
+        let moe = MoeConfig {
+            num_experts: experts,
+            experts_per_token: top_k,
+            gate,
+            layers: vec![0],
+            expert_intermediate_size: WIDTH,
+            ..MoeConfig::default()
+        };
         let mut shapes = vec![("x".to_owned(), [TOKENS, HIDDEN], 1.0), ("mlp.gate.weight".to_owned(), [experts, HIDDEN], 0.5)];
         for expert in 0..experts {
             let name = |matrix: &str| format!("mlp.experts.{expert}.{matrix}.weight");
@@ -63,8 +70,7 @@ fn draw(name: &str, shape: [i64; 2], std: f64) -> Tensor {
 fn looped(tensors: &HashMap<String, Tensor>, moe: &MoeConfig) -> Tensor {
     let x = &tensors["x"];
     let logits = x.matmul(&tensors["mlp.gate.weight"].tr()); // [T, N]
-    let rank = logits.argsort(-1, true).argsort(-1, false); // [T, N], 0 = best
-    let chosen = rank.lt(moe.experts_per_token).to_kind(Kind::Double);
+    let chosen = chosen(&logits, moe).to_kind(Kind::Double);
     let weights = weights(&logits, &chosen, moe.gate); // [T, N], zero where not chosen
     let mut y = x.zeros_like();
     for expert in 0..moe.num_experts {
@@ -75,6 +81,16 @@ fn looped(tensors: &HashMap<String, Tensor>, moe: &MoeConfig) -> Tensor {
     y
 }
 
+/// Which expert computes which token, `[T, N]`: the first `K` of a token's ranking, or the first of an expert's.
+fn chosen(logits: &Tensor, moe: &MoeConfig) -> Tensor {
+    if moe.gate.is_expert_choice() {
+        let p = logits.softmax(-1, Kind::Double);
+        let room = (TOKENS * moe.experts_per_token / moe.num_experts).max(1);
+        return p.argsort(0, true).argsort(0, false).lt(room);
+    }
+    logits.argsort(-1, true).argsort(-1, false).lt(moe.experts_per_token)
+}
+
 fn weights(logits: &Tensor, chosen: &Tensor, gate: Gate) -> Tensor {
     let p = logits.exp() / logits.exp().sum_dim_intlist([-1].as_slice(), true, Kind::Double) * chosen;
     let total = p.sum_dim_intlist([-1].as_slice(), true, Kind::Double);
@@ -83,7 +99,12 @@ fn weights(logits: &Tensor, chosen: &Tensor, gate: Gate) -> Tensor {
             let z = logits.exp() * chosen;
             &z / z.sum_dim_intlist([-1].as_slice(), true, Kind::Double)
         }
-        Gate::SoftmaxTopk => p,
+        Gate::SigmoidTopkRenorm => {
+            let s = chosen / ((-logits).exp() + 1.0);
+            &s / s.sum_dim_intlist([-1].as_slice(), true, Kind::Double)
+        }
+        Gate::SoftmaxTopk | Gate::ExpertChoice => p,
+        Gate::ExpertChoiceRenorm => p / (&total + total.eq(0.0).to_kind(Kind::Double)),
         Gate::SoftmaxTopkRenorm => p / total,
         Gate::SoftmaxTopkSt => p / total.detach(),
     }
@@ -104,7 +125,7 @@ impl Source for Leaves<'_> {
 }
 
 fn grouped(leaves: &HashMap<String, Tensor>, moe: &MoeConfig) -> (Tensor, Tensor) {
-    let (y, routing) = Moe::new(&Leaves(leaves), "mlp", HIDDEN, moe).unwrap().forward(&leaves["x"], 0).unwrap();
+    let (y, routing) = Moe::new(&Leaves(leaves), "mlp", HIDDEN, moe).unwrap().forward(&leaves["x"], 0, None).unwrap();
     (y, routing.counts)
 }
 
@@ -149,7 +170,7 @@ fn the_grouped_path_equals_the_loop_in_values_and_gradients() {
 
 #[test]
 fn experts_without_tokens_get_no_gradient_and_disturb_nothing() {
-    for gate in Gate::ALL {
+    for gate in Gate::ALL.into_iter().filter(|gate| !gate.is_expert_choice()) {
         for (experts, top_k) in [(2, 1), (4, 2), (8, 3)] {
             let case = Case::new(gate, experts, top_k).starve_last();
             agree(&case);
@@ -167,7 +188,7 @@ fn experts_without_tokens_get_no_gradient_and_disturb_nothing() {
 #[test]
 fn the_loops_gradients_pass_finite_differences() {
     const STEP: f64 = 1e-6;
-    for gate in [Gate::TopkSoftmax, Gate::SoftmaxTopk, Gate::SoftmaxTopkRenorm] {
+    for gate in Gate::ALL.into_iter().filter(|&gate| gate != Gate::SoftmaxTopkSt) {
         let case = Case::new(gate, 4, 2);
         let leaves = case.leaves(Kind::Double);
         let loss = |tensors: &HashMap<String, Tensor>| (looped(tensors, &case.moe) * &case.pull).sum(Kind::Double);

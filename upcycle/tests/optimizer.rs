@@ -27,8 +27,12 @@ fn farthest(one: &Tensor, other: &Tensor) -> f64 {
 fn adamw_equals_torch_over_20_steps() {
     let golden = &golden()["adamw"];
     let named = golden["parameters"].as_object().unwrap();
-    let parameter =
-        |(name, of): (&String, &Value)| Parameter { name: name.clone(), tensor: tensor(&of["initial"], &of["shape"]), packed: false };
+    let parameter = |(name, of): (&String, &Value)| Parameter {
+        name: name.clone(),
+        tensor: tensor(&of["initial"], &of["shape"]),
+        packed: false,
+        trained: true,
+    };
     let betas = numbers(&golden["betas"]);
     let decay = |name: &str| named[name]["weight_decay"].as_f64().unwrap();
     let parameters = named.iter().map(parameter).collect();

@@ -22,7 +22,14 @@ fn config(vocabulary: i64, moe: Option<(i64, Gate)>) -> Config {
         "model_type": "stablelm", "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
         "num_attention_heads": 2, "max_position_embeddings": 64, "use_qkv_bias": true, "tie_word_embeddings": moe.is_none(),
     }));
-    let experts = |(k, gate)| MoeConfig { num_experts: 4, experts_per_token: k, gate, layers: vec![1], expert_intermediate_size: 48 };
+    let experts = |(k, gate)| MoeConfig {
+        num_experts: 4,
+        experts_per_token: k,
+        gate,
+        layers: vec![1],
+        expert_intermediate_size: 48,
+        ..MoeConfig::default()
+    };
     Config { moe: moe.map(experts), ..config.unwrap() }
 }
 

@@ -114,6 +114,7 @@ impl UpcycleArgs {
             dtype: self.dtype.map(stored_as),
             max_shard_bytes: self.max_shard_bytes,
             overwrite: self.overwrite,
+            ..Options::default()
         }
     }
 

@@ -1,7 +1,7 @@
 //! Parameters by place, in closed form.
 
 use super::Breakdown;
-use crate::config::Config;
+use crate::config::{Config, MoeConfig};
 use crate::error::{Error, Result};
 
 // D hidden, F MLP width, V vocabulary, N experts, K chosen experts, C key/value heads of size d.
@@ -26,6 +26,8 @@ pub(super) struct Parts {
     pub(super) router: f64,
     /// One expert.
     pub(super) expert: f64,
+    /// MLPs and gates of the experts that every token passes, all routed layers.
+    pub(super) shared_experts: f64,
     /// Number of routed layers.
     pub(super) routed: f64,
     /// N.
@@ -53,10 +55,11 @@ impl Parts {
             dense: (layers - routed) * 3.0 * hidden * config.intermediate_size as f64,
             router: routed * experts * hidden,
             expert: moe.map_or(0.0, |moe| 3.0 * hidden * moe.expert_intermediate_size as f64),
+            shared_experts: routed * moe.map_or(0.0, |moe| shared_expert(moe, hidden)),
             routed,
             experts,
             chosen: moe.map_or(0.0, |moe| moe.experts_per_token as f64),
-            elementwise: norms(config) + biases(config),
+            elementwise: norms(config) + biases(config) + routed * router_bias(moe),
         };
         if parts.total() > (1_u64 << 53) as f64 {
             return Err(Error::Config("the sizes describe more than 2^53 parameters".into()));
@@ -70,7 +73,7 @@ impl Parts {
 
     /// What every token reads, whatever its experts.
     pub(super) fn shared(&self) -> f64 {
-        self.head + self.attention + self.dense + self.router + self.elementwise
+        self.head + self.attention + self.dense + self.router + self.shared_experts + self.elementwise
     }
 
     pub(super) fn matmul(&self) -> f64 {
@@ -82,9 +85,21 @@ impl Parts {
     }
 
     pub(super) fn breakdown(&self) -> Breakdown {
-        let mlp = self.dense + self.routed * self.chosen * self.expert;
+        let mlp = self.dense + self.shared_experts + self.routed * self.chosen * self.expert;
         Breakdown { attention: self.attention as u64, mlp: mlp as u64, router: self.router as u64, head: self.head as u64 }
     }
+}
+
+/// Matrices of the expert for all tokens in one layer.
+fn shared_expert(moe: &MoeConfig, hidden: f64) -> f64 {
+    let size =
+        |shared: &crate::config::SharedExpert| 3.0 * hidden * shared.intermediate_size as f64 + if shared.gated { hidden } else { 0.0 };
+    moe.shared_expert.as_ref().map_or(0.0, size)
+}
+
+/// The balancing bias of one router.
+fn router_bias(moe: Option<&MoeConfig>) -> f64 {
+    moe.filter(|moe| moe.router_bias).map_or(0.0, |moe| moe.num_experts as f64)
 }
 
 /// LayerNorms of a model, the per-head ones included (those have no bias).

@@ -1,11 +1,12 @@
 //! What a conversion is asked to do, and the sentences that refuse what cannot be done.
 
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use coppice_models::Gate;
 use safetensors::Dtype;
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::error::{ConvertError, Result};
 
@@ -28,10 +29,41 @@ pub struct Options {
     pub gate: Gate,
     /// Which layers are converted.
     pub layers: LayerSelection,
-    /// The distribution router weights are drawn from.
+    /// Where the first router rows come from.
     pub router_init: RouterInit,
-    /// Its standard deviation.
+    /// Standard deviation of drawn rows.
     pub router_std: f64,
+    /// Factor on rows made from hidden states, embeddings or clusters, which have length 1.
+    pub router_scale: f64,
+    /// Prompts of each expert, for rows made from them.
+    #[serde(skip)]
+    pub router_prompts: Vec<ExpertPrompts>,
+    /// Sequences whose hidden states are clustered, for rows made from them.
+    #[serde(skip)]
+    pub router_sample: Vec<Vec<i64>>,
+    /// Whether routers get a bias for balancing without a loss.
+    pub router_bias: bool,
+    /// `λ` of normalised logits; none leaves them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub router_logit_norm: Option<f64>,
+    /// Whether the parts of a split MLP are chosen together, now and in training.
+    pub group_selection: bool,
+    /// Share of the units that `drop` draws anew or `noise` disturbs.
+    pub ratio: f64,
+    /// Standard deviation of `noise`.
+    pub noise_std: f64,
+    /// Whether `drop` chooses units once for all three matrices or for each.
+    pub drop_indices: DropIndices,
+    /// How `virtual_group` makes up for weights that sum to 1 over all parts.
+    pub scaling: Scaling,
+    /// How the routed experts beside a shared one start.
+    pub shared_start: SharedStart,
+    /// Whether the shared expert has a gate.
+    pub shared_gate: bool,
+    /// Further dense checkpoints whose MLPs become experts, for `branch_train_mix`.
+    pub branches: Vec<PathBuf>,
+    /// Where `branch_train_mix` takes everything but the MLPs.
+    pub trunk: Trunk,
     /// Seed of every draw.
     pub seed: u64,
     /// Element type of the output; None keeps that of each source tensor.
@@ -56,6 +88,20 @@ impl Default for Options {
             layers: LayerSelection::All,
             router_init: RouterInit::Normal,
             router_std: 0.02,
+            router_scale: 1.0,
+            router_prompts: Vec::new(),
+            router_sample: Vec::new(),
+            router_bias: false,
+            router_logit_norm: None,
+            group_selection: false,
+            ratio: 0.5,
+            noise_std: 0.02,
+            drop_indices: DropIndices::Shared,
+            scaling: Scaling::Down,
+            shared_start: SharedStart::Zero,
+            shared_gate: false,
+            branches: Vec::new(),
+            trunk: Trunk::Average,
             seed: 0,
             dtype: None,
             max_shard_bytes: MAX_SHARD_BYTES,
@@ -84,20 +130,107 @@ impl Options {
 /// Element types a converted checkpoint may have.
 const WRITABLE: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
 
-/// Where router weights come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum RouterInit {
-    /// `N(0, std)`, each row by itself.
-    Normal,
+/// Names of an option's values, read from the command line and from recipes.
+macro_rules! named {
+    ($(#[$doc:meta])* $what:literal $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $type { $($(#[$variant_doc])* #[serde(rename = $name)] $variant,)* }
+
+        impl $type {
+            /// Every value, as it is named.
+            pub const NAMES: &[&str] = &[$($name),*];
+        }
+
+        impl FromStr for $type {
+            type Err = ConvertError;
+
+            fn from_str(name: &str) -> Result<Self> {
+                match name {
+                    $($name => Ok(Self::$variant),)*
+                    _ => Err(unknown($what, name, Self::NAMES)),
+                }
+            }
+        }
+    };
 }
 
-impl FromStr for RouterInit {
-    type Err = ConvertError;
-
-    fn from_str(name: &str) -> Result<Self> {
-        if name == "normal" { Ok(Self::Normal) } else { Err(unknown("router init", name, &["normal"])) }
+named! {
+    /// Where the first router rows come from.
+    "router init" RouterInit {
+        /// `N(0, std)`, each row by itself.
+        #[default]
+        Normal = "normal",
+        /// Drawn rows made orthogonal, with the length normal ones have on average.
+        Orthogonal = "orthogonal",
+        /// Zeros: every expert is as likely, ties go to the first.
+        Zero = "zero",
+        /// The last token's hidden state of each expert's prompts (mergekit).
+        Hidden = "hidden",
+        /// The mean hidden state of each expert's prompts (mergekit).
+        HiddenAvg = "hidden_avg",
+        /// The summed embeddings of each expert's prompts, the same in every layer (mergekit).
+        CheapEmbed = "cheap_embed",
+        /// Centres of clusters of the MLP's inputs on a sample of text.
+        Kmeans = "kmeans",
     }
+}
+
+named! {
+    /// How `drop` chooses units.
+    "drop indices" DropIndices {
+        /// Once for an expert (the paper, arXiv 2502.19261).
+        #[default]
+        Shared = "shared",
+        /// For each of its matrices (the released script).
+        PerMatrix = "per_matrix",
+    }
+}
+
+named! {
+    /// How parts of an MLP are scaled so that their weighted sum is the whole, by a factor `a`.
+    "scaling" Scaling {
+        /// `a` on the down projection: exact.
+        #[default]
+        Down = "down",
+        /// The root of `a` on up and down: exact.
+        SqrtUpDown = "sqrt_up_down",
+        /// The cube root of `a` on all three (Megatron-Core): not exact, since `silu(s x)` is not `s silu(x)`.
+        CubeRoot = "cube_root",
+        /// None.
+        None = "none",
+    }
+}
+
+named! {
+    /// How the routed experts beside a shared one start.
+    "shared start" SharedStart {
+        /// With a down projection of zeros: the shared expert alone is the dense MLP.
+        #[default]
+        Zero = "zero",
+        /// As copies; shared and routed output are halved.
+        Copies = "copies",
+    }
+}
+
+named! {
+    /// Where a mix of checkpoints takes everything but the MLPs.
+    "trunk" Trunk {
+        /// The mean of all checkpoints.
+        #[default]
+        Average = "average",
+        /// The first checkpoint.
+        First = "first",
+    }
+}
+
+/// Prompts that stand for what an expert is for (mergekit's `positive_prompts` and `negative_prompts`), as token ids.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ExpertPrompts {
+    /// What the expert shall be chosen for.
+    pub positive: Vec<Vec<i64>>,
+    /// What it shall not.
+    pub negative: Vec<Vec<i64>>,
 }
 
 /// Which layers of a model are converted. Indices count from 0.

@@ -109,6 +109,7 @@ fn target(source: &Config, options: &Options, method: &dyn Method) -> Result<Con
         gate: options.gate,
         layers: options.layers.resolve(source.num_hidden_layers)?,
         expert_intermediate_size: method.expert_width(source, options),
+        ..MoeConfig::default()
     };
     let config = Config { moe: Some(moe), ..source.clone() };
     config.check()?;

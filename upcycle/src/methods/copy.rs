@@ -6,7 +6,7 @@ use coppice_models::Config;
 
 use super::{Method, Part, Recipe, Target};
 use crate::convert::error::Result;
-use crate::convert::options::{Options, RouterInit, require};
+use crate::convert::options::{Options, require};
 use crate::methods::Projection;
 
 /// See the module.
@@ -32,9 +32,9 @@ impl Method for Copy {
     }
 
     fn recipe(&self, target: &Target, options: &Options) -> Recipe {
-        match (target.part, options.router_init) {
-            (Part::Router, RouterInit::Normal) => Recipe::Normal { std: options.router_std, like: target.dense(Projection::Gate) },
-            (Part::Expert(_, projection), _) => Recipe::Copy(target.dense(projection)),
+        match target.part {
+            Part::Router => Recipe::Normal { std: options.router_std, like: target.dense(Projection::Gate) },
+            Part::Expert(_, projection) => Recipe::Copy(target.dense(projection)),
         }
     }
 }

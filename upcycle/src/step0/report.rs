@@ -135,8 +135,12 @@ fn notes([dense, upcycled]: [&Checkpoint; 2]) -> Vec<String> {
 fn gate_note(moe: &MoeConfig) -> Option<String> {
     let (name, k) = (moe.gate.name(), moe.experts_per_token);
     match moe.gate {
-        Gate::TopkSoftmax | Gate::SoftmaxTopkRenorm if k == 1 => Some(format!(
+        gate if gate.is_constant_at_one() && k == 1 => Some(format!(
             "gate {name} with K = 1: the weight is the constant 1, so the router gets no gradient; softmax_topk_st gives it one"
+        )),
+        gate if gate.is_expert_choice() => Some(format!(
+            "gate {name}: experts choose among all tokens at hand, later ones too, so it is not causal; generate and score refuse it \
+             unless asked"
         )),
         Gate::SoftmaxTopk if k < moe.num_experts => {
             Some(format!("gate {name}: the weights of the chosen experts sum to less than 1, which scales every converted MLP down"))

@@ -42,7 +42,7 @@ impl<'a> Side<'a> {
         let layer = model::Layer::new(&WithoutMlp(self.stored()), &self.trunk, index)?;
         let mut inputs = Vec::with_capacity(self.streams.len());
         for x in &mut self.streams {
-            let mut pass = Pass { angles: self.rotary.first(x.size()[1])?, memory: Memory::None, routings: None };
+            let mut pass = Pass { angles: self.rotary.first(x.size()[1])?, memory: Memory::None, routings: None, training: None };
             let (attended, input) = layer.attend(x, &mut pass)?;
             *x = attended;
             inputs.push(input.f_squeeze_dim(0)?);
@@ -95,7 +95,8 @@ impl<'a> Side<'a> {
         Ok(names.iter().try_for_each(|name| self.checkpoint.release(&format!("{prefix}.{name}.weight")))?)
     }
 
-    fn stored(&self) -> Stored<'a> {
+    /// The checkpoint as a source of tensors in f32.
+    pub(super) fn stored(&self) -> Stored<'a> {
         Stored { checkpoint: self.checkpoint, kind: Kind::Float, device: Device::Cpu, owned: false }
     }
 }

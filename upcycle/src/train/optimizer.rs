@@ -27,12 +27,13 @@ pub struct AdamW {
 }
 
 impl AdamW {
-    /// An optimizer of `parameters`, which begin to require gradients; `weight_decay` gives each one's decay by its name.
+    /// An optimizer of those `parameters` that gradients train, which begin to require gradients; `weight_decay` gives the decay of each by
+    /// its name.
     ///
     /// # Errors
     /// When libtorch cannot allocate the moments.
     pub fn new(parameters: Vec<Parameter>, betas: [f64; 2], eps: f64, weight_decay: impl Fn(&str) -> f64) -> Result<Self> {
-        let slots = parameters.into_iter().map(|parameter| {
+        let slots = parameters.into_iter().filter(|parameter| parameter.trained).map(|parameter| {
             let weight_decay = weight_decay(&parameter.name);
             Slot::new(parameter, weight_decay)
         });
@@ -92,7 +93,7 @@ impl Slot {
         let _ = parameter.tensor.f_requires_grad_(true)?; // in place: the model holds the same tensor
         let moment = |kind: &str| -> Result<Parameter> {
             let tensor = parameter.tensor.f_detach()?.f_zeros_like()?;
-            Ok(Parameter { name: format!("{kind}.{}", parameter.name), tensor, packed: parameter.packed })
+            Ok(Parameter { name: format!("{kind}.{}", parameter.name), tensor, packed: parameter.packed, trained: false })
         };
         Ok(Self { mean: moment("exp_avg")?, square: moment("exp_avg_sq")?, parameter, weight_decay })
     }
