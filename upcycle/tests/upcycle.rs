@@ -332,13 +332,16 @@ impl Method for Halves {
 
     fn recipe(&self, target: &Target, _options: &Options) -> Recipe {
         let Part::Expert(expert, projection) = target.part else {
-            return Recipe::Normal { std: 0.0, like: target.dense(Projection::Gate) };
+            let shape = target.shape.clone();
+            let make = move |_: &[Tensor]| Ok(Tensor::f_zeros(&shape[..], (Kind::Float, Device::Cpu))?);
+            return Recipe::Made { sources: vec![], like: target.dense(Projection::Gate), make: Box::new(make), note: "zeros".into() };
         };
         let units = if projection == Projection::Down { 1 } else { 0 };
         // With both experts chosen at weight 1/2 each, doubling the last matrix gives back the sum over all units.
         let scale = if projection == Projection::Down { 2.0 } else { 1.0 };
-        let make = move |dense: &Tensor| Ok(dense.f_slice(units, expert as i64, None, 2)?.f_mul_scalar(scale)?);
-        Recipe::Derived { source: target.dense(projection), make: Box::new(make), note: format!("units {expert}, {}, …", expert + 2) }
+        let make = move |dense: &[Tensor]| Ok(dense[0].f_slice(units, expert as i64, None, 2)?.f_mul_scalar(scale)?);
+        let (source, note) = (target.dense(projection), format!("units {expert}, {}, …", expert + 2));
+        Recipe::Made { sources: vec![source.clone()], like: source, make: Box::new(make), note }
     }
 }
 
@@ -353,7 +356,7 @@ fn a_method_may_compute_its_tensors_and_live_outside_the_registry() {
         assert!(apart(&logits(&dense), &logits(&result)) <= 1e-5);
         assert!(report(&dense, &result).exact);
         let note = &manifest.made["model.layers.0.mlp.experts.1.up_proj.weight"];
-        assert_eq!(note, "units 1, 3, …, from model.layers.0.mlp.up_proj.weight");
+        assert_eq!(note, "units 1, 3, …");
         let sick = write(&plain(), dtype, |name, values| {
             if name.contains("1.mlp.up_proj") {
                 values[0] = f32::NAN;

@@ -78,7 +78,7 @@ pub fn upcycle_by(
     let existing = if options.overwrite { Existing::Replace } else { Existing::Refuse };
     let folder = AtomicDir::create(output, existing)?;
     check_free_space(output, plan.bytes() + SLACK)?;
-    let stream = Stream::new(source, options.seed, &plan, progress, interrupted);
+    let stream = Stream::new(source, &plan, progress, interrupted);
     let files = write_weights(&plan, stream, options.max_shard_bytes, folder.path())?;
     companions::copy(&source.folder, folder.path()).map_err(|(path, error)| ConvertError::io(path)(error))?;
     write_json(&folder.path().join("config.json"), &config_json(&plan, source))?;

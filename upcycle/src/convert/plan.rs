@@ -9,7 +9,7 @@ use safetensors::Dtype;
 use super::error::Result;
 use super::manifest::Account;
 use super::options::{Options, require};
-use crate::methods::{Method, Part, Projection, Recipe, Target};
+use crate::methods::{Method, Origin, Part, Projection, Recipe, Target};
 use crate::writer::TensorHeader;
 
 /// All that is decided before the first byte is written.
@@ -68,9 +68,10 @@ impl Plan {
     pub(crate) fn accounts(&self, source: &Checkpoint) -> BTreeMap<String, Account> {
         let mut accounts: BTreeMap<String, Account> = source.names().map(|name| (name.to_owned(), Account::unused(name))).collect();
         for step in &self.steps {
-            let account = accounts.get_mut(step.recipe.source()).filter(|_| !matches!(step.recipe, Recipe::Normal { .. }));
-            if let Some(account) = account {
-                account.add(step.recipe.source(), &step.header.name);
+            for source in step.recipe.sources().iter().filter(|source| source.checkpoint == 0) {
+                if let Some(account) = accounts.get_mut(&source.tensor) {
+                    account.add(&source.tensor, &step.header.name);
+                }
             }
         }
         accounts
@@ -80,8 +81,7 @@ impl Plan {
     pub(crate) fn made(&self) -> BTreeMap<String, String> {
         let words = |recipe: &Recipe| match recipe {
             Recipe::Copy(_) => None,
-            Recipe::Normal { std, .. } => Some(format!("drawn from N(0, {std})")),
-            Recipe::Derived { source, note, .. } => Some(format!("{note}, from {source}")),
+            Recipe::Made { note, .. } => Some(note.clone()),
         };
         self.steps.iter().filter_map(|step| Some((step.header.name.clone(), words(&step.recipe)?))).collect()
     }
@@ -122,10 +122,10 @@ fn step(source: &Checkpoint, options: &Options, method: &dyn Method, spec: Tenso
         return Ok(None);
     }
     let recipe = match routed(&spec.name) {
-        Some((layer, part)) => method.recipe(&Target { layer, name: spec.name.clone(), part }, options),
-        None => Recipe::Copy(spec.name.clone()),
+        Some((layer, part)) => method.recipe(&Target { layer, name: spec.name.clone(), part, shape: spec.shape.clone() }, options),
+        None => Recipe::Copy(Origin::first(spec.name.clone())),
     };
-    let stored = source.entry(recipe.source()).map_or(source.dtype(), |entry| entry.dtype);
+    let stored = source.entry(&recipe.like().tensor).map_or(source.dtype(), |entry| entry.dtype);
     let header = TensorHeader {
         name: spec.name,
         dtype: options.dtype.unwrap_or(stored),
@@ -171,7 +171,7 @@ mod tests {
     fn shards_hold_at_most_their_size_or_one_tensor() {
         let step = |size: usize| Step {
             header: TensorHeader { name: String::new(), dtype: Dtype::F16, shape: vec![size / 2] },
-            recipe: Recipe::Copy(String::new()),
+            recipe: Recipe::Copy(Origin::first("")),
         };
         let plan = |sizes: &[usize]| Plan { config: Config::from_json(&tiny()).unwrap(), steps: sizes.iter().map(|&s| step(s)).collect() };
         let sizes = |sizes: &[usize]| -> Vec<Vec<usize>> {

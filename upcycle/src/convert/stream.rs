@@ -8,14 +8,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use coppice_models::Checkpoint;
 use coppice_models::checkpoint::kind_of;
-use coppice_models::init::normal;
 use safetensors::Dtype;
 use tch::{Device, Kind, Tensor};
 
 use super::Progress;
 use super::error::{ConvertError, Result};
 use super::plan::{Plan, Step};
-use crate::methods::Recipe;
+use crate::methods::{Origin, Recipe};
 use crate::writer::{SafetensorsWriter, TensorHeader};
 
 /// Bytes moved between two looks at the interrupt flag; a multiple of every element size.
@@ -24,7 +23,6 @@ const CHUNK: usize = 8 << 20;
 /// The state of a conversion under way.
 pub(crate) struct Stream<'a> {
     source: &'a Checkpoint,
-    seed: u64,
     uses: HashMap<&'a str, usize>,
     scanned: HashSet<&'a str>,
     written: u64,
@@ -34,36 +32,31 @@ pub(crate) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    pub(crate) fn new(
-        source: &'a Checkpoint,
-        seed: u64,
-        plan: &'a Plan,
-        progress: &'a mut dyn FnMut(Progress),
-        interrupted: &'a AtomicBool,
-    ) -> Self {
+    pub(crate) fn new(source: &'a Checkpoint, plan: &'a Plan, progress: &'a mut dyn FnMut(Progress), interrupted: &'a AtomicBool) -> Self {
         let mut uses = HashMap::new();
         for step in &plan.steps {
-            *uses.entry(step.recipe.source()).or_insert(0) += 1;
+            for source in step.recipe.sources() {
+                *uses.entry(source.tensor.as_str()).or_insert(0) += 1;
+            }
         }
-        Self { source, seed, uses, scanned: HashSet::new(), written: 0, total: plan.bytes(), progress, interrupted }
+        Self { source, uses, scanned: HashSet::new(), written: 0, total: plan.bytes(), progress, interrupted }
     }
 
     /// Makes one tensor and appends it to `file`.
     pub(crate) fn step(&mut self, step: &'a Step, file: &mut SafetensorsWriter) -> Result<()> {
         let header = &step.header;
         match &step.recipe {
-            Recipe::Copy(name) => self.copy(name, header, file)?,
-            Recipe::Normal { std, .. } => {
-                let values = normal(self.seed, &header.name, header.shape.iter().product(), *std);
-                self.put_made(&encode(&Tensor::f_from_slice(&values)?, header.dtype)?, header, file)?;
-            }
-            Recipe::Derived { source, make, .. } => {
-                self.scan(source, self.source.bytes(source)?)?;
-                let made = make(&self.source.load(source, Kind::Float, Device::Cpu)?)?;
-                self.put_made(&encode(&made, header.dtype)?, header, file)?;
+            Recipe::Copy(origin) => self.copy(&origin.tensor, header, file)?,
+            Recipe::Made { sources, make, .. } => {
+                let mut tensors = Vec::with_capacity(sources.len());
+                for Origin { tensor, .. } in sources {
+                    self.scan(tensor, self.source.bytes(tensor)?)?;
+                    tensors.push(self.source.load(tensor, Kind::Float, Device::Cpu)?);
+                }
+                self.put_made(&encode(&make(&tensors)?, header.dtype)?, header, file)?;
             }
         }
-        self.used(step.recipe.source())
+        step.recipe.sources().iter().try_for_each(|source| self.used(&source.tensor))
     }
 
     fn copy(&mut self, name: &'a str, header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {

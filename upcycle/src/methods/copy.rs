@@ -3,6 +3,8 @@
 //! With weights that sum to 1 (every gate but `softmax_topk`) the output equals the dense model's for any router.
 
 use coppice_models::Config;
+use coppice_models::init::normal;
+use tch::Tensor;
 
 use super::{Method, Part, Recipe, Target};
 use crate::convert::error::Result;
@@ -33,8 +35,17 @@ impl Method for Copy {
 
     fn recipe(&self, target: &Target, options: &Options) -> Recipe {
         match target.part {
-            Part::Router => Recipe::Normal { std: options.router_std, like: target.dense(Projection::Gate) },
+            Part::Router => drawn(target, options),
             Part::Expert(_, projection) => Recipe::Copy(target.dense(projection)),
         }
     }
+}
+
+/// Router rows from `N(0, std)`, seeded by the conversion's seed and the tensor's name.
+fn drawn(target: &Target, options: &Options) -> Recipe {
+    let (name, shape, seed, std) = (target.name.clone(), target.shape.clone(), options.seed, options.router_std);
+    let make = move |_: &[Tensor]| {
+        Ok(Tensor::f_from_slice(&normal(seed, &name, shape.iter().product::<i64>() as usize, std))?.f_view(&shape[..])?)
+    };
+    Recipe::Made { sources: vec![], like: target.dense(Projection::Gate), make: Box::new(make), note: format!("drawn from N(0, {std})") }
 }

@@ -53,12 +53,19 @@ pub struct Target {
     pub name: String,
     /// Which part of the layer it is.
     pub part: Part,
+    /// Shape in the output.
+    pub shape: Vec<i64>,
 }
 
 impl Target {
-    /// Full name of a projection of the dense MLP this layer grew from.
-    pub fn dense(&self, projection: Projection) -> String {
-        format!("model.layers.{}.mlp.{}.weight", self.layer, projection.name())
+    /// The projection of the dense MLP this layer grew from, in the first checkpoint.
+    pub fn dense(&self, projection: Projection) -> Origin {
+        self.dense_of(0, projection)
+    }
+
+    /// The same in another checkpoint.
+    pub fn dense_of(&self, checkpoint: usize, projection: Projection) -> Origin {
+        Origin { checkpoint, tensor: format!("model.layers.{}.mlp.{}.weight", self.layer, projection.name()) }
     }
 }
 
@@ -96,37 +103,56 @@ impl Projection {
     }
 }
 
-/// Makes a target tensor (f32) from a source tensor (f32).
-pub type Derive = Box<dyn Fn(&Tensor) -> Result<Tensor> + Send + Sync>;
+/// A tensor of one of the checkpoints a conversion reads.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Origin {
+    /// 0 is the model, the others its branches in order.
+    pub checkpoint: usize,
+    /// Full name there.
+    pub tensor: String,
+}
+
+impl Origin {
+    /// A tensor of the first checkpoint.
+    pub fn first(tensor: impl Into<String>) -> Self {
+        Self { checkpoint: 0, tensor: tensor.into() }
+    }
+}
+
+/// Makes a target tensor (f32) from source tensors (f32, in the order the recipe names them).
+pub type Make = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>;
 
 /// How a tensor of the output is made.
 pub enum Recipe {
-    /// The named source tensor, element for element.
-    Copy(String),
-    /// Drawn from `N(0, std)`, seeded by the conversion's seed and the target's name.
-    Normal {
-        /// Standard deviation.
-        std: f64,
-        /// Source tensor whose element type it takes.
-        like: String,
-    },
-    /// Computed from one source tensor.
-    Derived {
-        /// Name of the source tensor.
-        source: String,
+    /// A source tensor, element for element.
+    Copy(Origin),
+    /// Computed from source tensors, or from none (drawn, zeros).
+    Made {
+        /// The tensors that are read.
+        sources: Vec<Origin>,
+        /// The source tensor whose element type it takes.
+        like: Origin,
         /// The computation, in f32.
-        make: Derive,
-        /// What it does, for the manifest.
+        make: Make,
+        /// What it does, for the manifest: `scaled by 8`, `drawn from N(0, 0.02)`.
         note: String,
     },
 }
 
 impl Recipe {
-    /// The source tensor that is read for values or, for drawn ones, only for its element type.
-    pub fn source(&self) -> &str {
+    /// The source tensors whose values go into the result.
+    pub fn sources(&self) -> &[Origin] {
         match self {
-            Self::Copy(source) | Self::Derived { source, .. } => source,
-            Self::Normal { like, .. } => like,
+            Self::Copy(source) => std::slice::from_ref(source),
+            Self::Made { sources, .. } => sources,
+        }
+    }
+
+    /// The source tensor whose element type the result takes.
+    pub fn like(&self) -> &Origin {
+        match self {
+            Self::Copy(source) => source,
+            Self::Made { like, .. } => like,
         }
     }
 }
