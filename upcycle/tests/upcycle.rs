@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coppice_models::{Checkpoint, Config, Gate, Model};
-use coppice_upcycle::convert::{Account, ConvertError, LayerSelection, MANIFEST, Manifest, Options, upcycle, upcycle_by};
+use coppice_upcycle::convert::{Account, ConvertError, LayerSelection, MANIFEST, Manifest, Options, Sources, upcycle, upcycle_by};
 use coppice_upcycle::methods::{self, Method, Part, Projection, Recipe, Target};
 use coppice_upcycle::step0::{self, Probe, Step0};
 use proptest::prelude::*;
@@ -19,7 +19,7 @@ use tch::{Device, Kind, Tensor};
 static GO: AtomicBool = AtomicBool::new(false);
 
 fn convert(source: &Checkpoint, options: &Options, output: &Path) -> Result<Manifest, ConvertError> {
-    upcycle(source, options, output, &mut |_| {}, &GO)
+    upcycle(&Sources::one(source), options, output, &mut |_| {}, &GO)
 }
 
 /// Converts into a temporary folder and opens the result.
@@ -251,7 +251,7 @@ fn failures_leave_nothing_behind() {
         seen.set(progress.written);
         flag.store(progress.written * 2 > progress.total, Ordering::Relaxed);
     };
-    let error = upcycle(&dense, &Options::default(), &output, &mut progress, &flag).unwrap_err();
+    let error = upcycle(&Sources::one(&dense), &Options::default(), &output, &mut progress, &flag).unwrap_err();
     assert!(matches!(error, ConvertError::Interrupted) && seen.get() > 0);
     assert!(listing(root.path()).is_empty());
 }
@@ -351,7 +351,7 @@ fn a_method_may_compute_its_tensors_and_live_outside_the_registry() {
         let (_folder, dense) = open(&plain(), dtype);
         let root = tempfile::tempdir().unwrap();
         let options = Options { method: "halves".into(), experts: 2, top_k: 2, ..Options::default() };
-        let manifest = upcycle_by(&Halves, &dense, &options, &root.path().join("out"), &mut |_| {}, &GO).unwrap();
+        let manifest = upcycle_by(&Halves, &Sources::one(&dense), &options, &root.path().join("out"), &mut |_| {}, &GO).unwrap();
         let result = Checkpoint::open(root.path().join("out")).unwrap();
         assert!(apart(&logits(&dense), &logits(&result)) <= 1e-5);
         assert!(report(&dense, &result).exact);
@@ -363,7 +363,7 @@ fn a_method_may_compute_its_tensors_and_live_outside_the_registry() {
             }
         });
         let sick = Checkpoint::open(sick.path()).unwrap();
-        let error = upcycle_by(&Halves, &sick, &options, &root.path().join("sick"), &mut |_| {}, &GO).unwrap_err();
+        let error = upcycle_by(&Halves, &Sources::one(&sick), &options, &root.path().join("sick"), &mut |_| {}, &GO).unwrap_err();
         assert!(matches!(error, ConvertError::NonFinite { .. }), "{error}");
         assert_eq!(listing(root.path()), ["out"]);
     }

@@ -7,7 +7,7 @@ use clap::Args;
 use coppice_models::device::Dtype;
 use coppice_models::tokenizer::Tokenizer;
 use coppice_models::{Checkpoint, Gate};
-use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, RouterInit, forecast, upcycle};
+use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, RouterInit, Sources, forecast, upcycle};
 use coppice_upcycle::step0::{DEFAULT_TOKENS, Probe, Step0, compare};
 use serde_json::json;
 
@@ -134,7 +134,7 @@ impl UpcycleArgs {
             bar.set_position(at.written >> 20);
             bar.set_message("MiB");
         };
-        let manifest = upcycle(dense, options, &self.output, &mut told, interrupted())?;
+        let manifest = upcycle(&Sources::one(dense), options, &self.output, &mut told, interrupted())?;
         bar.finish_and_clear();
         Ok(manifest)
     }
@@ -150,7 +150,7 @@ impl UpcycleArgs {
     }
 
     fn tell(&self, dense: &Checkpoint, options: &Options) -> Result<Outcome> {
-        let plan = forecast(dense, options)?;
+        let plan = forecast(&Sources::one(dense), options)?;
         if self.json {
             output::json(&plan)?;
         } else {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use coppice_models::fs::write_atomic;
 use coppice_models::init::Random;
 use coppice_models::{Checkpoint, Config, Model};
-use coppice_upcycle::convert::upcycle as convert;
+use coppice_upcycle::convert::{Sources, upcycle as convert};
 use coppice_upcycle::corpus::tokenize_documents;
 use coppice_upcycle::step0::{DEFAULT_TOKENS, Probe, compare};
 use coppice_upcycle::tokenizer_training::{END_OF_TEXT, TokenizerSettings, train_tokenizer as learn, write_tokenizer};
@@ -67,7 +67,7 @@ pub fn end_of_text(config: &Config) -> Result<i64> {
 pub fn upcycle(recipe: &UpcycleRecipe, seed: u64, source: &Path, folder: &Path) -> Result<()> {
     let target = folder.join("model");
     let dense = Checkpoint::open(source)?;
-    convert(&dense, &recipe.options(seed)?, &target, &mut |_| {}, interrupted())?;
+    convert(&Sources::one(&dense), &recipe.options(seed)?, &target, &mut |_| {}, interrupted())?;
     let probe = Probe::Random { tokens: DEFAULT_TOKENS, seed };
     let report = compare(&dense, &Checkpoint::open(&target)?, &probe, &mut |_, _| {}, interrupted())?;
     Ok(write_atomic(folder.join("step0.json"), serde_json::to_string_pretty(&report)?.as_bytes())?)

@@ -7,6 +7,7 @@ pub mod error;
 pub mod manifest;
 pub mod options;
 mod plan;
+pub mod sources;
 mod stream;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,7 @@ use serde_json::{Value, json};
 pub use error::{ConvertError, Result};
 pub use manifest::{Account, MANIFEST, Manifest, SourceFacts};
 pub use options::{LayerSelection, Options, RouterInit};
+pub use sources::Sources;
 
 use self::options::require;
 use self::plan::{Plan, Step, torch_name};
@@ -52,13 +54,13 @@ const SLACK: u64 = 16 << 20;
 /// named), an output that exists, a disk without room, and [`ConvertError::Interrupted`] soon after `interrupted` is raised.
 /// In every case `output` is as it was before.
 pub fn upcycle(
-    source: &Checkpoint,
+    sources: &Sources,
     options: &Options,
     output: &Path,
     progress: &mut dyn FnMut(Progress),
     interrupted: &AtomicBool,
 ) -> Result<Manifest> {
-    upcycle_by(methods::find(&options.method)?, source, options, output, progress, interrupted)
+    upcycle_by(methods::find(&options.method)?, sources, options, output, progress, interrupted)
 }
 
 /// [`upcycle`] by a method of the caller's own, registered or not; `options.method` only names it in the manifest.
@@ -67,18 +69,19 @@ pub fn upcycle(
 /// As [`upcycle`], and [`ConvertError::Length`] when the method derives a tensor of another size than the target has.
 pub fn upcycle_by(
     method: &dyn Method,
-    source: &Checkpoint,
+    sources: &Sources,
     options: &Options,
     output: &Path,
     progress: &mut dyn FnMut(Progress),
     interrupted: &AtomicBool,
 ) -> Result<Manifest> {
-    let plan = Plan::new(source, options, method)?;
-    keep_source(source, output)?;
+    let plan = Plan::new(sources, options, method)?;
+    sources.all().iter().try_for_each(|source| keep_source(source, output))?;
+    let source = sources.model();
     let existing = if options.overwrite { Existing::Replace } else { Existing::Refuse };
     let folder = AtomicDir::create(output, existing)?;
     check_free_space(output, plan.bytes() + SLACK)?;
-    let stream = Stream::new(source, &plan, progress, interrupted);
+    let stream = Stream::new(sources, &plan, progress, interrupted);
     let files = write_weights(&plan, stream, options.max_shard_bytes, folder.path())?;
     companions::copy(&source.folder, folder.path()).map_err(|(path, error)| ConvertError::io(path)(error))?;
     write_json(&folder.path().join("config.json"), &config_json(&plan, source))?;
@@ -105,8 +108,8 @@ pub struct Forecast {
 ///
 /// # Errors
 /// As [`upcycle`], for options that cannot be followed and a source that is no dense model.
-pub fn forecast(source: &Checkpoint, options: &Options) -> Result<Forecast> {
-    let plan = Plan::new(source, options, methods::find(&options.method)?)?;
+pub fn forecast(sources: &Sources, options: &Options) -> Result<Forecast> {
+    let plan = Plan::new(sources, options, methods::find(&options.method)?)?;
     let layers = plan.config.moe.iter().flat_map(|moe| moe.layers.clone()).collect();
     Ok(Forecast { parameters: plan.parameters(), bytes: plan.bytes(), files: plan.shards(options.max_shard_bytes).len(), layers })
 }

@@ -9,6 +9,7 @@ use safetensors::Dtype;
 use super::error::Result;
 use super::manifest::Account;
 use super::options::{Options, require};
+use super::sources::Sources;
 use crate::methods::{Method, Origin, Part, Projection, Recipe, Target};
 use crate::writer::TensorHeader;
 
@@ -30,14 +31,15 @@ pub(crate) struct Step {
 
 impl Plan {
     /// Holds the options against the source.
-    pub(crate) fn new(source: &Checkpoint, options: &Options, method: &dyn Method) -> Result<Self> {
+    pub(crate) fn new(sources: &Sources, options: &Options, method: &dyn Method) -> Result<Self> {
         options.check()?;
+        let source = sources.model();
         require(source.config.moe.is_none(), || {
             format!("{} is a mixture of experts already, only dense models are upcycled", source.folder.display())
         })?;
         method.check(&source.config, options)?;
         let config = target(&source.config, options, method)?;
-        let steps = expected(&config).into_iter().filter_map(|spec| step(source, options, method, spec).transpose());
+        let steps = expected(&config).into_iter().filter_map(|spec| step(sources, options, method, spec).transpose());
         Ok(Self { steps: steps.collect::<Result<_>>()?, config })
     }
 
@@ -117,15 +119,15 @@ fn target(source: &Config, options: &Options, method: &dyn Method) -> Result<Con
 }
 
 /// How one tensor of the target is made; None for an optional one the source leaves out.
-fn step(source: &Checkpoint, options: &Options, method: &dyn Method, spec: TensorSpec) -> Result<Option<Step>> {
-    if spec.optional && source.entry(&spec.name).is_none() {
+fn step(sources: &Sources, options: &Options, method: &dyn Method, spec: TensorSpec) -> Result<Option<Step>> {
+    if spec.optional && sources.model().entry(&spec.name).is_none() {
         return Ok(None);
     }
     let recipe = match routed(&spec.name) {
         Some((layer, part)) => method.recipe(&Target { layer, name: spec.name.clone(), part, shape: spec.shape.clone() }, options),
         None => Recipe::Copy(Origin::first(spec.name.clone())),
     };
-    let stored = source.entry(&recipe.like().tensor).map_or(source.dtype(), |entry| entry.dtype);
+    let stored = sources.entry(recipe.like()).map_or(sources.model().dtype(), |entry| entry.dtype);
     let header = TensorHeader {
         name: spec.name,
         dtype: options.dtype.unwrap_or(stored),

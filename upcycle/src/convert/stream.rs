@@ -6,14 +6,14 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coppice_models::Checkpoint;
 use coppice_models::checkpoint::kind_of;
 use safetensors::Dtype;
-use tch::{Device, Kind, Tensor};
+use tch::Tensor;
 
 use super::Progress;
 use super::error::{ConvertError, Result};
 use super::plan::{Plan, Step};
+use super::sources::Sources;
 use crate::methods::{Origin, Recipe};
 use crate::writer::{SafetensorsWriter, TensorHeader};
 
@@ -22,9 +22,9 @@ const CHUNK: usize = 8 << 20;
 
 /// The state of a conversion under way.
 pub(crate) struct Stream<'a> {
-    source: &'a Checkpoint,
-    uses: HashMap<&'a str, usize>,
-    scanned: HashSet<&'a str>,
+    sources: &'a Sources<'a>,
+    uses: HashMap<&'a Origin, usize>,
+    scanned: HashSet<&'a Origin>,
     written: u64,
     total: u64,
     progress: &'a mut dyn FnMut(Progress),
@@ -32,40 +32,45 @@ pub(crate) struct Stream<'a> {
 }
 
 impl<'a> Stream<'a> {
-    pub(crate) fn new(source: &'a Checkpoint, plan: &'a Plan, progress: &'a mut dyn FnMut(Progress), interrupted: &'a AtomicBool) -> Self {
+    pub(crate) fn new(
+        sources: &'a Sources<'a>,
+        plan: &'a Plan,
+        progress: &'a mut dyn FnMut(Progress),
+        interrupted: &'a AtomicBool,
+    ) -> Self {
         let mut uses = HashMap::new();
         for step in &plan.steps {
             for source in step.recipe.sources() {
-                *uses.entry(source.tensor.as_str()).or_insert(0) += 1;
+                *uses.entry(source).or_insert(0) += 1;
             }
         }
-        Self { source, uses, scanned: HashSet::new(), written: 0, total: plan.bytes(), progress, interrupted }
+        Self { sources, uses, scanned: HashSet::new(), written: 0, total: plan.bytes(), progress, interrupted }
     }
 
     /// Makes one tensor and appends it to `file`.
     pub(crate) fn step(&mut self, step: &'a Step, file: &mut SafetensorsWriter) -> Result<()> {
         let header = &step.header;
         match &step.recipe {
-            Recipe::Copy(origin) => self.copy(&origin.tensor, header, file)?,
+            Recipe::Copy(origin) => self.copy(origin, header, file)?,
             Recipe::Made { sources, make, .. } => {
                 let mut tensors = Vec::with_capacity(sources.len());
-                for Origin { tensor, .. } in sources {
-                    self.scan(tensor, self.source.bytes(tensor)?)?;
-                    tensors.push(self.source.load(tensor, Kind::Float, Device::Cpu)?);
+                for origin in sources {
+                    self.scan(origin, self.sources.bytes(origin)?)?;
+                    tensors.push(self.sources.load(origin)?);
                 }
                 self.put_made(&encode(&make(&tensors)?, header.dtype)?, header, file)?;
             }
         }
-        step.recipe.sources().iter().try_for_each(|source| self.used(&source.tensor))
+        step.recipe.sources().iter().try_for_each(|source| self.used(source))
     }
 
-    fn copy(&mut self, name: &'a str, header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
-        let bytes = self.source.bytes(name)?;
-        let stored = self.source.entry(name).map_or(header.dtype, |entry| entry.dtype);
-        let (known, last) = (self.scanned.contains(name), self.uses.get(name) == Some(&1));
+    fn copy(&mut self, origin: &'a Origin, header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
+        let bytes = self.sources.bytes(origin)?;
+        let stored = self.sources.entry(origin).map_or(header.dtype, |entry| entry.dtype);
+        let (known, last) = (self.scanned.contains(origin), self.uses.get(origin) == Some(&1));
         for chunk in bytes.chunks(CHUNK) {
             if !known {
-                self.finite(name, chunk, stored)?;
+                self.finite(origin, chunk, stored)?;
             }
             if header.dtype == stored {
                 self.put(chunk, header, file)?;
@@ -73,10 +78,10 @@ impl<'a> Stream<'a> {
                 self.put_made(&converted(chunk, stored, header.dtype)?, header, file)?;
             }
             if last {
-                self.source.release(name)?;
+                self.sources.release(origin)?;
             }
         }
-        self.scanned.insert(name);
+        self.scanned.insert(origin);
         Ok(())
     }
 
@@ -100,21 +105,22 @@ impl<'a> Stream<'a> {
     }
 
     /// Looks through a whole tensor, unless that was done before.
-    fn scan(&mut self, name: &'a str, bytes: &[u8]) -> Result<()> {
-        let stored = self.source.entry(name).map_or(Dtype::F32, |entry| entry.dtype);
-        if self.scanned.insert(name) { self.finite(name, bytes, stored) } else { Ok(()) }
+    fn scan(&mut self, origin: &'a Origin, bytes: &[u8]) -> Result<()> {
+        let stored = self.sources.entry(origin).map_or(Dtype::F32, |entry| entry.dtype);
+        if self.scanned.insert(origin) { self.finite(origin, bytes, stored) } else { Ok(()) }
     }
 
-    fn finite(&self, name: &str, bytes: &[u8], dtype: Dtype) -> Result<()> {
-        let refuse = || ConvertError::NonFinite { path: self.source.folder.clone(), tensor: name.to_owned() };
+    fn finite(&self, origin: &Origin, bytes: &[u8], dtype: Dtype) -> Result<()> {
+        let refuse =
+            || ConvertError::NonFinite { path: self.sources.all()[origin.checkpoint].folder.clone(), tensor: origin.tensor.clone() };
         if all_finite(bytes, dtype) { Ok(()) } else { Err(refuse()) }
     }
 
     /// Counts a use; the pages go back to the system after the last.
-    fn used(&mut self, name: &'a str) -> Result<()> {
-        let left = self.uses.entry(name).or_insert(1);
+    fn used(&mut self, origin: &'a Origin) -> Result<()> {
+        let left = self.uses.entry(origin).or_insert(1);
         *left -= 1;
-        if *left == 0 { Ok(self.source.release(name)?) } else { Ok(()) }
+        if *left == 0 { Ok(self.sources.release(origin)?) } else { Ok(()) }
     }
 }
 
