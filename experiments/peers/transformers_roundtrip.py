@@ -83,7 +83,8 @@ def greedy(options: argparse.Namespace, folder: pathlib.Path, model, prompt: lis
     ids, ours = torch.tensor([prompt]), record["tokens"]
     model.generation_config.eos_token_id = None
     suppressed = {"suppress_tokens": unused} if unused else {}
-    whole = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=0, **suppressed)
+    whole = model.generate(ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW_TOKENS, do_sample=False, pad_token_id=0,
+                           **suppressed)
     theirs = whole[0, len(prompt):].tolist()
     parts = [place for place, (a, b) in enumerate(zip(ours, theirs)) if a != b]
     if not parts:
