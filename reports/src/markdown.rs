@@ -67,7 +67,8 @@ pub fn methods_table(report: &Report) -> String {
 
 /// One method's row.
 fn method_row(methods: &Methods<'_>, arm: &MethodArm<'_>) -> String {
-    let [parameters, active] = [arm.cost(|r| r.parameters), arm.cost(|r| r.active_parameters)].map(|costs| all(&costs, |v| units::count(Some(v))));
+    let [parameters, active] =
+        [arm.cost(|r| r.parameters), arm.cost(|r| r.active_parameters)].map(|costs| all(&costs, |v| units::count(Some(v))));
     let mut cells = vec![escape(arm.shown()), parameters, active, all(&arm.cost(|r| r.flops_per_token), |v| units::si(Some(v)))];
     for dataset in 0..methods.datasets.len() {
         for value in methods.quantities(dataset).into_iter().map(|quantity| methods.value(dataset, arm, quantity)) {
@@ -77,9 +78,9 @@ fn method_row(methods: &Methods<'_>, arm: &MethodArm<'_>) -> String {
     format!("| {} |\n", cells.join(" | "))
 }
 
-/// The numbers that differ between data sets, in their order; a dash where there are none.
-pub(crate) fn all<T: Copy>(values: &[T], text: impl Fn(T) -> String) -> String {
-    let texts: Vec<String> = values.iter().map(|value| text(*value)).collect();
+/// The numbers of different data sets, in their order; a dash where there are none.
+fn all<T: Copy>(values: &[(&str, T)], text: impl Fn(T) -> String) -> String {
+    let texts: Vec<String> = values.iter().map(|(_, value)| text(*value)).collect();
     if texts.is_empty() { units::MISSING.to_owned() } else { texts.join(" / ") }
 }
 
@@ -130,7 +131,7 @@ mod tests {
         let table = methods_table(&report).replace(units::GAP, " ");
         let [head, rule, row] = table.lines().collect::<Vec<_>>()[..] else { panic!("{table}") };
         assert_eq!([head, rule].map(|line| line.matches('|').count()), [15, 15]);
-        let each = "+0.2500 | 2.250 (2.000 to 2.500) | – | 50.0 % | –";
+        let each = "+0.25 | 2.250 (2.000 to 2.500) | – | 50.0 % | –";
         assert_eq!(row, format!("| a\\|b | 100 / 200 | – | – | {each} | {each} |"));
     }
 }

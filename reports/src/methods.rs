@@ -103,12 +103,12 @@ impl<'r> MethodArm<'r> {
         self.known().next().map_or_else(Role::default, |result| result.role)
     }
 
-    /// A cost by data set: the first that is known, and whether others differ from it.
-    pub(crate) fn cost<T: PartialEq + Copy>(&self, of: impl Fn(&MethodResult) -> Option<T>) -> Vec<T> {
-        let mut costs: Vec<T> = Vec::new();
-        for cost in self.known().filter_map(of) {
-            if !costs.contains(&cost) {
-                costs.push(cost);
+    /// A cost with the data set it was first found on, each value once: models for different data sets may differ in size.
+    pub(crate) fn cost<T: PartialEq + Copy>(&self, of: impl Fn(&MethodResult) -> Option<T>) -> Vec<(&'r str, T)> {
+        let mut costs: Vec<(&str, T)> = Vec::new();
+        for (dataset, cost) in self.known().filter_map(|result| Some((result.dataset.as_str(), of(result)?))) {
+            if costs.iter().all(|(_, seen)| *seen != cost) {
+                costs.push((dataset, cost));
             }
         }
         costs
@@ -145,7 +145,9 @@ impl Quantity {
     /// The number with as many digits as it deserves.
     fn text(self, value: f64) -> String {
         match self {
-            Self::Jump | Self::Difference => signed(fixed(Some(value), if self == Self::Jump { 4 } else { 3 })),
+            Self::Jump if value.abs() < 0.1 => signed(fixed(Some(value), 4)),
+            Self::Jump => signed(fixed(Some(value), 2)),
+            Self::Difference => signed(fixed(Some(value), 3)),
             Self::Loss => fixed(Some(value), 3),
             Self::Facts | Self::Entropy => percent(Some(value)),
             Self::Dead if value.fract() == 0.0 => count(Some(value as u64)),

@@ -29,7 +29,12 @@ fn layer_row(layer: &LayerExperts) -> Row {
     let plain = |value: Option<f64>| Cell::number(fixed(value, 3), value);
     let vocabulary = |of: fn(&Vocabulary) -> f64| layer.vocabulary.as_ref().map(of);
     let dead = (!layer.load.is_empty() || !layer.dead.is_empty()).then_some(layer.dead.len() as u64);
-    let class = if layer.is_collapsed() || !layer.dead.is_empty() { "warned" } else { "" };
+    let class = match (layer.is_collapsed(), layer.dead.is_empty()) {
+        (true, true) => "collapsed",
+        (true, false) => "collapsed dead",
+        (false, true) => "",
+        (false, false) => "dead",
+    };
     let cells = vec![
         Cell { key: layer.layer.to_string(), ..Cell::words(&layer.layer.to_string()) },
         share(layer.evenness()),
@@ -50,8 +55,8 @@ fn layer_row(layer: &LayerExperts) -> Row {
 fn extreme(layer: &LayerExperts, wanted: fn(f64, f64) -> f64) -> Cell {
     let share = layer.load.iter().copied().filter(|v| v.is_finite()).reduce(wanted);
     let expert = layer.load.iter().position(|v| Some(*v) == share);
-    let note = expert.map(|expert| format!("expert {expert}")).unwrap_or_default();
-    Cell { note, ..Cell::number(percent(share), share) }
+    let named = expert.map(|expert| format!("expert {expert}: ")).unwrap_or_default();
+    Cell::number(named + &percent(share), share)
 }
 
 /// By layer, the tokens each expert takes most of; layers without are left out.

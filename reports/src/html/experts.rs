@@ -1,13 +1,14 @@
 //! What the experts became: one view per model, the first seed of each arm whole and the others folded and shorter.
 
 use super::expert_tables;
+use super::expert_words::warnings;
 use super::figures::Section;
 use super::table::Table;
 use crate::Error;
 use crate::data::{ExpertReport, LayerExperts, off_diagonal};
 use crate::methods::distinct;
-use crate::plots::{self, MANY, Numbers, Trend, range};
-use crate::units::{self, percent};
+use crate::plots::{self, FEW, MANY, Numbers, Trend, range};
+use crate::units;
 
 /// One arm: its first seed, and the others.
 pub(super) struct ArmExperts<'r> {
@@ -32,13 +33,21 @@ pub(super) struct View<'r> {
     /// A row per layer.
     pub(super) summary: Table,
     /// Maps of the first, the middle and the last layer; empty for seeds other than the first.
-    pub(super) maps: Vec<Section>,
+    pub(super) maps: Vec<LayerMaps>,
     /// Maps of the layers between.
-    pub(super) folded: Vec<Section>,
+    pub(super) folded: Vec<LayerMaps>,
     /// By layer, the tokens each expert takes most of.
     pub(super) tokens: Vec<(usize, Table)>,
     /// What changed over training.
     pub(super) trends: Section,
+}
+
+/// The maps of one layer.
+pub(super) struct LayerMaps {
+    /// The model's layer index.
+    pub(super) layer: usize,
+    /// Maps, by how they are laid out.
+    pub(super) sections: Vec<Section>,
 }
 
 /// Every arm's experts, in the order the arms appear.
@@ -92,31 +101,8 @@ fn shown(layers: usize) -> Vec<usize> {
 fn measured(report: &ExpertReport) -> String {
     let (experts, chosen, tokens) = (report.experts, report.experts_per_token, units::count(Some(report.tokens)));
     let text = if report.text.is_empty() { String::new() } else { format!(" of {}", report.text) };
-    format!("{experts} experts a layer, {chosen} per token, measured on {tokens} tokens{text}.")
-}
-
-/// A sentence per collapsed layer, and one about dead experts.
-fn warnings(report: &ExpertReport) -> Vec<String> {
-    let collapsed = report.layers.iter().filter(|layer| layer.is_collapsed()).map(collapse);
-    let dead: Vec<String> = report.layers.iter().filter(|layer| !layer.dead.is_empty()).map(dead_of).collect();
-    let total: usize = report.layers.iter().map(|layer| layer.dead.len()).sum();
-    let (noun, verb) = if total == 1 { ("expert", "is") } else { ("experts", "are") };
-    let dead = (total > 0).then(|| format!("{total} {noun} {verb} dead, without a single token: {}.", dead.join("; ")));
-    collapsed.chain(dead).collect()
-}
-
-fn collapse(layer: &LayerExperts) -> String {
-    let finite = |(_, share): &(usize, &f64)| share.is_finite();
-    let busiest = layer.load.iter().enumerate().filter(finite).max_by(|(_, a), (_, b)| a.total_cmp(b));
-    let takes = busiest.map(|(expert, share)| format!("; expert {expert} takes {} of the assignments", percent(Some(*share))));
-    let share = percent(layer.evenness());
-    format!("Layer {} has collapsed: its load entropy is {share} of ln {}, below half{}.", layer.layer, layer.load.len(), takes.unwrap_or_default())
-}
-
-fn dead_of(layer: &LayerExperts) -> String {
-    let named: Vec<String> = layer.dead.iter().map(usize::to_string).collect();
-    let noun = if named.len() == 1 { "expert" } else { "experts" };
-    format!("layer {}: {noun} {}", layer.layer, named.join(", "))
+    let alone = if chosen == 1 { " With one expert per token, none are chosen together." } else { "" };
+    format!("{experts} experts a layer, {chosen} per token, measured on {tokens} tokens{text}.{alone}")
 }
 
 fn load(report: &ExpertReport) -> Result<Section, Error> {
@@ -125,17 +111,36 @@ fn load(report: &ExpertReport) -> Result<Section, Error> {
     Ok(section.laid_out(broad(report.experts)))
 }
 
-/// The maps of one layer; the domains only where the model has some.
-fn layer_maps(report: &ExpertReport, layer: &LayerExperts) -> Result<Section, Error> {
+/// The maps of one layer: experts by experts, then domains, beside them where there is room.
+fn layer_maps(report: &ExpertReport, layer: &LayerExperts) -> Result<LayerMaps, Error> {
+    let (mut squares, domains) = (squares(report, layer), domains(report, layer));
+    let beside = report.experts <= FEW;
+    let class = if report.experts > MANY { "" } else { "small" };
+    let (inside, below) = if beside { (domains, None) } else { (None, domains) };
+    squares.extend(inside);
+    let mut sections = vec![Section::collect(String::new(), squares)?.laid_out(class)];
+    if below.is_some() {
+        sections.push(Section::collect(String::new(), below)?.laid_out(broad(report.experts)));
+    }
+    Ok(LayerMaps { layer: layer.layer, sections })
+}
+
+/// A picture, if there is something to draw, with its caption.
+type Drawn = (Result<String, Error>, String);
+
+/// Who is chosen with whom, where a token has several experts; who resembles whom.
+fn squares(report: &ExpertReport, layer: &LayerExperts) -> Vec<Drawn> {
     let together = format!("Chosen together: {} between different experts.", range(off_diagonal(&layer.co_activation), Numbers::Percent));
     let similar = format!("Similarity: {} between different experts.", range(off_diagonal(&layer.similarity), Numbers::Plain));
-    let mut drawn = vec![(plots::co_activation_svg(report, layer), together), (plots::similarity_svg(report, layer), similar)];
-    if report.layers.iter().any(|layer| !layer.domains.is_empty()) {
-        let domains = "Domains: no colour at the even share K/N, orange where an expert takes more of a domain than that.";
-        drawn.push((plots::domains_svg(report, layer), domains.to_owned()));
-    }
-    let class = if report.experts > MANY { "large" } else { "small" };
-    Ok(Section::collect(format!("Layer {}", layer.layer), drawn)?.laid_out(class))
+    let several = (report.experts_per_token != 1).then(|| (plots::co_activation_svg(report, layer), together));
+    several.into_iter().chain([(plots::similarity_svg(report, layer), similar)]).collect()
+}
+
+/// Who takes which domain, where the model was measured on some.
+fn domains(report: &ExpertReport, layer: &LayerExperts) -> Option<Drawn> {
+    let any = report.layers.iter().any(|layer| !layer.domains.is_empty());
+    let caption = "Domains: no colour at the even share K/N, orange where an expert takes more of a domain than that.";
+    any.then(|| (plots::domains_svg(report, layer), caption.to_owned()))
 }
 
 /// What changed over training; the balance loss only where it was kept.
@@ -169,21 +174,5 @@ mod tests {
         assert_eq!(shown(24), [0, 12, 23]);
         assert_eq!(shown(2), [0, 1]);
         assert_eq!(shown(1), [0]);
-    }
-
-    #[test]
-    fn collapse_and_death_are_said_in_words() {
-        let collapsed = LayerExperts { layer: 5, load: vec![0.9, 0.1, 0.0, 0.0], load_entropy: 0.325, dead: vec![2, 3], ..LayerExperts::default() };
-        let even = LayerExperts { layer: 6, load: vec![0.25; 4], load_entropy: 4_f64.ln(), ..LayerExperts::default() };
-        let unknown = LayerExperts { layer: 7, load: vec![f64::NAN; 4], load_entropy: f64::NAN, ..LayerExperts::default() };
-        let report = ExpertReport { layers: vec![collapsed, even, unknown, LayerExperts::default()], ..ExpertReport::default() };
-        let said: Vec<String> = warnings(&report).iter().map(|text| text.replace(units::GAP, " ")).collect();
-        assert_eq!(
-            said,
-            [
-                "Layer 5 has collapsed: its load entropy is 23.4 % of ln 4, below half; expert 0 takes 90.0 % of the assignments.",
-                "2 experts are dead, without a single token: layer 5: experts 2, 3.",
-            ]
-        );
     }
 }

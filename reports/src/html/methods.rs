@@ -4,7 +4,6 @@ use super::figures::Section;
 use super::table::{Cell, Column, Row, Table, number, words};
 use crate::Error;
 use crate::data::{Report, Role};
-use crate::markdown::all;
 use crate::methods::{MethodArm, Methods};
 use crate::plots;
 use crate::units::{count, si};
@@ -12,7 +11,8 @@ use crate::units::{count, si};
 /// The table, and what each method does.
 pub(super) fn table(report: &Report) -> Table {
     let methods = Methods::of(report);
-    let costs = [words("arm"), number("parameters", ""), number("active", "parameters one token uses"), number("FLOPs / token", "inference")];
+    let costs =
+        [words("arm"), number("parameters", ""), number("active", "parameters one token uses"), number("FLOPs / token", "inference")];
     let (mut columns, mut groups) = (costs.to_vec(), vec![(String::new(), costs.len())]);
     for (dataset, name) in methods.datasets.iter().enumerate() {
         let heads: Vec<Column> = methods.quantities(dataset).into_iter().map(|q| number(q.title().0, q.title().1)).collect();
@@ -24,19 +24,24 @@ pub(super) fn table(report: &Report) -> Table {
 }
 
 fn row(methods: &Methods<'_>, arm: &MethodArm<'_>) -> Row {
-    let whole = |costs: Vec<u64>| Cell::number(all(&costs, |v| count(Some(v))), costs.first().map(|v| *v as f64));
-    let flops = arm.cost(|result| result.flops_per_token);
     let mut cells = vec![
         Cell::words(arm.shown()),
-        whole(arm.cost(|result| result.parameters)),
-        whole(arm.cost(|result| result.active_parameters)),
-        Cell::number(all(&flops, |v| si(Some(v))), flops.first().copied()),
+        cost(&arm.cost(|result| result.parameters.map(|n| n as f64)), |v| count(v.map(|n| n as u64))),
+        cost(&arm.cost(|result| result.active_parameters.map(|n| n as f64)), |v| count(v.map(|n| n as u64))),
+        cost(&arm.cost(|result| result.flops_per_token), si),
     ];
     for dataset in 0..methods.datasets.len() {
         let values = methods.quantities(dataset).into_iter().map(|quantity| methods.value(dataset, arm, quantity));
         cells.extend(values.map(|value| Cell { note: value.range.unwrap_or_default(), ..Cell::number(value.text, value.key) }));
     }
     Row { class: if arm.role() == Role::Control { "baseline" } else { "" }, cells }
+}
+
+/// A cost on the first data set; those on others below it, where they differ.
+fn cost(costs: &[(&str, f64)], text: impl Fn(Option<f64>) -> String) -> Cell {
+    let first = costs.first().map(|(_, cost)| *cost);
+    let others = costs.iter().skip(1).map(|(dataset, cost)| format!("{dataset}: {}", text(Some(*cost))));
+    Cell { note: others.collect::<Vec<_>>().join(", "), ..Cell::number(text(first), first) }
 }
 
 /// Every arm's name with what it does, each once.

@@ -4,6 +4,7 @@
 //! (which escape theirs), the style sheet and the script go in as they are.
 
 mod expert_tables;
+mod expert_words;
 mod experts;
 mod figures;
 mod flagged;

@@ -23,7 +23,13 @@ pub(super) fn arms(report: &Report) -> Table {
         number("best AUROC", "of the hallucination scores, mean over seeds (range)"),
     ];
     let rows = report.arms.iter().map(arm_row).collect();
-    Table { id: "arms", caption: "The arms: inference cost and results, mean over seeds with range", columns: COLUMNS.to_vec(), rows, ..Table::default() }
+    Table {
+        id: "arms",
+        caption: "The arms: inference cost and results, mean over seeds with range",
+        columns: COLUMNS.to_vec(),
+        rows,
+        ..Table::default()
+    }
 }
 
 fn arm_row(arm: &Arm) -> Row {
@@ -63,7 +69,13 @@ pub(super) fn differences(report: &Report) -> Table {
         words("reading"),
     ];
     let rows = report.comparisons.iter().map(|c| difference_row(report, c)).collect();
-    Table { id: "differences", caption: "Differences to the control, paired over questions", columns: COLUMNS.to_vec(), rows, ..Table::default() }
+    Table {
+        id: "differences",
+        caption: "Differences to the control, paired over questions",
+        columns: COLUMNS.to_vec(),
+        rows,
+        ..Table::default()
+    }
 }
 
 fn difference_row(report: &Report, c: &Comparison) -> Row {
@@ -155,7 +167,13 @@ pub(super) fn scores(report: &Report) -> Table {
         words("cost"),
     ];
     let rows = report.scores.iter().map(|row| score_row(report, row)).collect();
-    Table { id: "scores", caption: "Hallucination scores; wrong answers are the positive class", columns: COLUMNS.to_vec(), rows, ..Table::default() }
+    Table {
+        id: "scores",
+        caption: "Hallucination scores; wrong answers are the positive class",
+        columns: COLUMNS.to_vec(),
+        rows,
+        ..Table::default()
+    }
 }
 
 fn score_row(report: &Report, row: &ScoreResult) -> Row {

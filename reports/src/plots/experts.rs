@@ -6,11 +6,12 @@ use crate::Error;
 use crate::data::{ExpertReport, LayerExperts, mean, off_diagonal};
 use crate::units;
 
-/// Width of maps of layers or domains: with few and with many experts, in units.
+/// Width of maps of layers or domains, and of maps of experts by experts, each with fewer and with many experts, in units.
 const WIDE: (u32, u32) = (1120, 2240);
+const SQUARE: (u32, u32) = (760, 1120);
 
-/// Width of maps of experts by experts, in units.
-const SQUARE: u32 = 760;
+/// Up to this many experts, a map of domains is as small as one of experts by experts.
+pub(crate) const FEW: usize = 8;
 
 /// More experts than this make a map wide.
 pub(crate) const MANY: usize = 20;
@@ -52,7 +53,7 @@ pub fn co_activation_svg(report: &ExpertReport, layer: &LayerExperts) -> Result<
     let even = (report.experts_per_token - 1) as f64 / experts.max(2).saturating_sub(1) as f64;
     let largest = report.layers.iter().flat_map(|layer| off_diagonal(&layer.co_activation)).filter(|v| v.is_finite()).fold(0.0, f64::max);
     let top = ENDS.into_iter().find(|end| largest <= *end).unwrap_or(1.0);
-    let heading = "row's tokens that column got too";
+    let heading = "share of the row's tokens the column got too";
     let scale = Scale::Sequential { top, even: Some(even) };
     let map = square(report, layer, "Experts chosen together", heading, scale, &layer.co_activation);
     named(&map, "how often two experts are chosen together")
@@ -80,12 +81,12 @@ pub fn domains_svg(report: &ExpertReport, layer: &LayerExperts) -> Result<String
         description: range(values.iter().flatten().copied(), Numbers::Percent),
         rows: layer.domains.iter().map(|domain| domain.domain.clone()).collect(),
         columns: numbered(experts),
-        heading: "share of the domain's tokens (percent) by expert".to_owned(),
+        heading: "percent of the domain's tokens".to_owned(),
         values,
         scale: Scale::around_even(report.experts_per_token, experts),
         numbers: Numbers::Percent,
         zero: Some("not one token of the domain"),
-        width: wide(experts),
+        width: if experts > FEW { wide(experts) } else { SQUARE.0 },
     };
     named(&map, "tokens of several domains")
 }
@@ -102,7 +103,7 @@ fn square(report: &ExpertReport, layer: &LayerExperts, name: &str, heading: &str
         scale,
         numbers: Numbers::Plain,
         zero: None,
-        width: SQUARE,
+        width: if values.len() > MANY { SQUARE.1 } else { SQUARE.0 },
     }
 }
 

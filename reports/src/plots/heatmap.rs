@@ -10,17 +10,17 @@ use plotters::style::Color;
 use plotters::style::text_anchor::HPos;
 
 use super::figure::{Area, Figure, TEXT_SIZE, Text, drawn, shortened, width_of};
+use super::grid::{Cell, Grid, STEPS};
 use super::palette::{GRID, MUTED, TEXT};
-use super::scale::{Numbers, Scale};
+use super::scale::{Numbers, Scale, Shade};
 use crate::Error;
 
-/// Height of the heading with the column labels, of the legend, and of a line of remarks, in units.
-const HEAD: i32 = 84;
+/// Height of the legend and of a line of remarks, in units.
 const FOOT: i32 = 96;
 const REMARK: i32 = 34;
 
 /// Longest row and column label, in characters.
-const LONGEST: (usize, usize) = (24, 12);
+const LONGEST: (usize, usize) = (18, 12);
 
 /// Text sizes tried for the numbers in the cells, largest first, in units.
 const SIZES: [i32; 3] = [TEXT_SIZE, 23, 20];
@@ -60,17 +60,23 @@ impl HeatMap {
         if !any || !self.scale.is_sound() {
             return Err(Error::NothingToDraw { needs: "numbers for a heat map" });
         }
-        let grid = Grid::of(self);
+        let grid = self.grid();
         let (width, remarks) = (self.width as i32, self.remarks());
         let height = grid.bottom() + FOOT + REMARK * remarks.len() as i32;
         let figure = Figure { title: self.title.clone(), description: self.description.clone(), width, height };
-        figure.draw_over(&self.paths(&grid), |area| {
+        figure.draw_over(&(self.paths(&grid) + &self.bar(&grid)), |area| {
             self.labels(area, &grid)?;
             self.written(area, &grid)?;
             self.legend(area, &grid)?;
             let at = |line: i32| (grid.left, grid.bottom() + FOOT + REMARK * line);
             (0..).zip(&remarks).try_for_each(|(line, remark)| Text::new(remark, MUTED).draw(area, at(line)))
         })
+    }
+
+    /// Where the cells lie.
+    fn grid(&self) -> Grid {
+        let labels = self.rows.iter().map(|label| width_of(&shortened(label, LONGEST.0), TEXT_SIZE)).max();
+        Grid::new(self.width as i32, labels.unwrap_or(0), self.rows.len(), self.columns.len())
     }
 
     /// Row, column and number of every cell.
@@ -91,6 +97,7 @@ impl HeatMap {
     /// The cells, one path a shade; hatching and crosses on top.
     fn paths(&self, grid: &Grid) -> String {
         let (mut shades, mut missing, mut crosses) = (BTreeMap::<(String, String), String>::new(), String::new(), String::new());
+        let on_zero = self.scale.shade(0.0).map_or(TEXT, Shade::text);
         for (row, column, value) in self.cells() {
             let cell = grid.cell(row, column);
             let Some((value, shade)) = value.and_then(|value| Some((value, self.scale.shade(value)?))) else {
@@ -104,8 +111,8 @@ impl HeatMap {
         for ((ink, opacity), path) in shades.iter().filter(|((_, opacity), _)| opacity != "0.000") {
             let _ = write!(svg, "<path fill=\"{ink}\" fill-opacity=\"{opacity}\" d=\"{path}\"/>");
         }
-        for (path, width) in [(missing, 2), (crosses, 3)].iter().filter(|(path, _)| !path.is_empty()) {
-            let _ = write!(svg, "<path fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\" d=\"{path}\"/>", MUTED.code());
+        for (path, ink, width) in [(missing, MUTED, 2), (crosses, on_zero, 4)].iter().filter(|(path, ..)| !path.is_empty()) {
+            let _ = write!(svg, "<path fill=\"none\" stroke=\"{}\" stroke-width=\"{width}\" d=\"{path}\"/>", ink.code());
         }
         svg
     }
@@ -138,28 +145,32 @@ impl HeatMap {
         };
         let Some(size) = SIZES.into_iter().find(room) else { return Ok(()) };
         for (row, column, value, text) in texts().filter(|(_, _, value, _)| *value != 0.0 || self.zero.is_none()) {
-            let ink = self.scale.shade(value).map_or(TEXT, super::scale::Shade::text);
+            let ink = self.scale.shade(value).map_or(TEXT, Shade::text);
             Text { size, ..Text::new(&text, ink).anchored(HPos::Center) }.draw(area, grid.cell(row, column).middle())?;
         }
         Ok(())
     }
 
-    /// The colour scale with its marks.
-    fn legend(&self, area: &Area<'_>, grid: &Grid) -> Result<(), Error> {
-        let (top, steps) = (grid.bottom() + 20, 48);
-        let wide = (grid.right - grid.left - 60).min(480) / steps;
-        for step in 0..steps {
-            let x = grid.left + step * wide;
-            let value = self.scale.value_at(f64::from(step) / f64::from(steps - 1));
+    /// The colour scale.
+    fn bar(&self, grid: &Grid) -> String {
+        let (wide, mut svg) = (grid.bar() / STEPS, String::new());
+        for step in 0..STEPS {
+            let value = self.scale.value_at(f64::from(step) / f64::from(STEPS - 1));
             let Some(shade) = self.scale.shade(value) else { continue };
-            let fill = shade.ink().rgb().mix(shade.opacity()).filled();
-            drawn(area.draw(&Rectangle::new([(x, top), (x + wide, top + 18)], fill)))?;
+            let cell = Cell { x: grid.left + step * wide, y: grid.bottom() + 20, width: wide, height: 18 };
+            let (ink, opacity, path) = (shade.ink().code(), shade.opacity(), cell.filled());
+            let _ = write!(svg, "<path shape-rendering=\"crispEdges\" fill=\"{ink}\" fill-opacity=\"{opacity:.3}\" d=\"{path}\"/>");
         }
-        let end = grid.left + steps * wide;
+        svg
+    }
+
+    /// The frame and the marks of the colour scale.
+    fn legend(&self, area: &Area<'_>, grid: &Grid) -> Result<(), Error> {
+        let (top, end) = (grid.bottom() + 20, grid.left + grid.bar());
         drawn(area.draw(&Rectangle::new([(grid.left, top), (end, top + 18)], GRID.rgb().stroke_width(2))))?;
         for (share, label) in self.scale.marks(|value| self.numbers.whole(value)) {
             let x = grid.left + (share * f64::from(end - grid.left)).round() as i32;
-            drawn(area.draw(&Rectangle::new([(x - 1, top), (x + 1, top + 26)], MUTED.rgb().filled())))?;
+            drawn(area.draw(&Rectangle::new([(x - 1, top), (x + 1, top + 23)], MUTED.rgb().filled())))?;
             Text::new(&label, MUTED).anchored(HPos::Center).draw(area, (x, top + 42))?;
         }
         Ok(())
@@ -171,73 +182,4 @@ fn every(needs: i32, has: i32) -> usize {
     let steps = [1, 2, 4, 5, 8, 10, 16, 20, 32, 50, 64, 100];
     let fits = |step: &&usize| **step as i32 * has.max(1) >= needs;
     steps.iter().find(fits).copied().unwrap_or(128)
-}
-
-/// Where the cells lie.
-struct Grid {
-    left: i32,
-    right: i32,
-    top: i32,
-    rows: i32,
-    columns: i32,
-    height: i32,
-}
-
-impl Grid {
-    fn of(map: &HeatMap) -> Self {
-        let longest = map.rows.iter().map(|label| width_of(&shortened(label, LONGEST.0), TEXT_SIZE)).max();
-        let (left, right) = (longest.unwrap_or(0) + 32, map.width as i32 - 24);
-        let (rows, columns) = (map.rows.len() as i32, map.columns.len() as i32);
-        let square = (right - left) / columns;
-        let height = if rows == columns { square.max(2) } else { (960 / rows).clamp(22, 52) };
-        Self { left, right, top: HEAD, rows, columns, height }
-    }
-
-    fn bottom(&self) -> i32 {
-        self.top + self.rows * self.height
-    }
-
-    fn cell(&self, row: usize, column: usize) -> Cell {
-        let edge = |column: i32| self.left + column * (self.right - self.left) / self.columns;
-        let (x, top) = (edge(column as i32), self.top + row as i32 * self.height);
-        let gap = i32::from(self.columns <= 80);
-        Cell { x, y: top, width: edge(column as i32 + 1) - x - gap, height: self.height - gap }
-    }
-}
-
-/// One cell's rectangle.
-struct Cell {
-    x: i32,
-    y: i32,
-    width: i32,
-    height: i32,
-}
-
-impl Cell {
-    fn middle(&self) -> (i32, i32) {
-        (self.x + self.width / 2, self.y + self.height / 2)
-    }
-
-    /// The cell as a closed path.
-    fn filled(&self) -> String {
-        format!("M{} {}h{}v{}h-{}z", self.x, self.y, self.width, self.height, self.width)
-    }
-
-    /// Slanted lines through the cell.
-    fn hatched(&self) -> String {
-        let step = 14.min(self.width.min(self.height)).max(4);
-        let (right, bottom) = (self.x + self.width, self.y + self.height);
-        let line = |reach: i32| {
-            let from = (self.x + reach.min(self.width), self.y + (reach - self.width).max(0));
-            let to = (self.x + (reach - self.height).max(0), self.y + reach.min(self.height));
-            format!("M{} {}L{} {}", from.0.min(right), from.1.min(bottom), to.0, to.1)
-        };
-        (step..self.width + self.height).step_by(step as usize).map(line).collect()
-    }
-
-    /// A cross in the middle of the cell.
-    fn crossed(&self) -> String {
-        let ((x, y), r) = (self.middle(), (self.width.min(self.height) / 2 - 2).clamp(2, 9));
-        format!("M{} {}L{} {}M{} {}L{} {}", x - r, y - r, x + r, y + r, x - r, y + r, x + r, y - r)
-    }
 }

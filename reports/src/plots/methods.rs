@@ -66,7 +66,11 @@ impl<'r> Dots<'r> {
         let result = |arm: &crate::methods::MethodArm<'r>| arm.results.get(dataset).copied().flatten().map(seeds).unwrap_or_default();
         let arms: Vec<(Style, Vec<f64>)> = methods.arms.iter().map(|arm| (style(arm.role()), result(arm))).collect();
         let others = methods.arms.iter().zip(&arms).any(|(arm, (_, seeds))| arm.role() != Role::Control && !seeds.is_empty());
-        let x = Axis::linear("minus the control's mean, nats per token", Unit::Plain, arms.iter().flat_map(|(_, seeds)| seeds.iter().copied()))?;
+        let x = Axis::linear(
+            "minus the control's mean, nats per token",
+            Unit::Plain,
+            arms.iter().flat_map(|(_, seeds)| seeds.iter().copied()),
+        )?;
         others.then_some(Self { name: methods.datasets.get(dataset)?, arms, x })
     }
 

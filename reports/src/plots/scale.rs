@@ -66,9 +66,7 @@ impl Scale {
                 let even = inside.map(|even| (even / top, format!("even {}", text(even))));
                 [(0.0, "0".to_owned()), (1.0, end(top))].into_iter().chain(even).collect()
             }
-            Self::Diverging { even, top } => {
-                [(0.0, "0".to_owned()), (0.5, format!("even {}", text(even))), (1.0, end(top))].into()
-            }
+            Self::Diverging { even, top } => [(0.0, "0".to_owned()), (0.5, format!("even {}", text(even))), (1.0, end(top))].into(),
         }
     }
 

@@ -89,7 +89,8 @@ pub fn trend_svg(report: &ExpertReport, trend: Trend) -> Result<String, Error> {
     let lines: Vec<Line> = report.over_training.iter().map(|layer| Line::of(layer, trend, report.experts)).collect();
     let points = || lines.iter().flat_map(|line| line.points.iter());
     let y = trend.axis(points().map(|(_, value)| *value)).ok_or(Error::NothingToDraw { needs: trend.needs() })?;
-    let x = Axis::between("optimizer steps", Unit::Si, 0.0, points().map(|(step, _)| *step).fold(1.0, f64::max));
+    let last = points().map(|(step, _)| *step).fold(1.0, f64::max);
+    let x = Axis::between("optimizer steps", if last < 10_000.0 { Unit::Plain } else { Unit::Si }, 0.0, last);
     let entries = entries(&lines);
     let rows = Rows::new(&entries, 12, SIZE.0 - 32);
     let height = SIZE.1 + rows.bottom();
