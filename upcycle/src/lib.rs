@@ -4,6 +4,8 @@
 mod companions;
 pub mod convert;
 pub mod corpus;
+pub mod inspect;
+pub mod merge;
 pub mod methods;
 pub mod step0;
 pub mod tokenizer_training;
