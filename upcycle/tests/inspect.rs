@@ -50,7 +50,7 @@ fn alone(model: &Model) -> Subject<'_> {
 fn choices(model: &Model, tokens: &[i64]) -> Vec<Vec<Vec<bool>>> {
     let mut pass = model.pass(tokens.len() as i64, Memory::None).unwrap();
     pass.routings = Some(Vec::new());
-    tch::no_grad(|| model.hidden(&tch::Tensor::from_slice(tokens).view([1, -1]), &mut pass).unwrap());
+    drop(tch::no_grad(|| model.hidden(&tch::Tensor::from_slice(tokens).view([1, -1]), &mut pass).unwrap()));
     let layer = |routing: &coppice_models::moe::Routing| {
         let (counts, chosen) = (Vec::<i64>::try_from(&routing.counts).unwrap(), Vec::<i64>::try_from(&routing.tokens).unwrap());
         let mut table = vec![vec![false; counts.len()]; tokens.len()];
