@@ -46,8 +46,6 @@ fn means_and_shares_follow_their_closed_forms() {
     let layer = LayerExperts { similarity, load: vec![0.5, 0.5, 0.0, 0.0], load_entropy: 2_f64.ln(), ..LayerExperts::default() };
     assert_eq!(layer.mean_similarity(), Some(0.5));
     assert!((layer.evenness().unwrap() - 0.5).abs() < 1e-12);
-    assert_eq!(ExpertReport { experts: 64, experts_per_token: 8, ..ExpertReport::default() }.even_share(), Some(0.125));
-    assert_eq!(ExpertReport::default().even_share(), None);
 }
 
 /// A map of one row.
@@ -84,6 +82,14 @@ fn starved_even_overloaded_and_missing_cells_look_different() {
     assert!(said("25.0") && said("50.0") && !said("0.0"), "{texts:?}");
     assert!(said("crossed out: no token") && said("hatched: not measured"));
     assert!(svg.contains("even 25"));
+}
+
+#[test]
+fn numbers_below_zero_have_no_colour_and_a_remark() {
+    let map = HeatMap { scale: Scale::Sequential { top: 1.0, even: None }, numbers: Numbers::Plain, ..row(&[-0.5, 1.0], None) };
+    let svg = map.svg().unwrap();
+    assert_eq!(cells(&svg).matches("fill-opacity").count(), 1);
+    assert!(svg.contains("\n−0.50\n") && svg.contains("without colour: zero or below"));
 }
 
 #[test]

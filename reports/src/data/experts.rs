@@ -140,13 +140,6 @@ impl ExpertReport {
     pub fn shown(&self) -> &str {
         if self.label.is_empty() { &self.arm } else { &self.label }
     }
-
-    /// `K / N`, the share of tokens each expert would have if they were spread evenly; `None` where it makes no sense.
-    #[must_use]
-    pub fn even_share(&self) -> Option<f64> {
-        let sensible = self.experts_per_token > 0 && self.experts >= self.experts_per_token;
-        sensible.then(|| self.experts_per_token as f64 / self.experts as f64)
-    }
 }
 
 impl LayerExperts {

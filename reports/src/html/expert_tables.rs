@@ -71,7 +71,7 @@ pub(super) fn tokens(report: &ExpertReport) -> Vec<(usize, Table)> {
 fn tokens_table(top: &[Vec<TokenShare>]) -> Table {
     let row = |(expert, tokens): (usize, &Vec<TokenShare>)| {
         let listed: Vec<String> = tokens.iter().map(token).collect();
-        let listed = if listed.is_empty() { units::MISSING.to_owned() } else { listed.join("   ") };
+        let listed = if listed.is_empty() { units::MISSING.to_owned() } else { listed.join(" · ") };
         let cells = vec![Cell { key: expert.to_string(), ..Cell::words(&expert.to_string()) }, Cell::words(&listed)];
         Row { class: "", cells }
     };
@@ -83,5 +83,5 @@ fn tokens_table(top: &[Vec<TokenShare>]) -> Table {
 fn token(token: &TokenShare) -> String {
     let share = percent(Some(token.share)).replace(".0", "");
     let gap = units::GAP;
-    format!("“\u{2068}{}\u{2069}”{gap}{share}{gap}of{gap}{}", visible(&token.token), count(Some(token.count)).replace(' ', "\u{a0}"))
+    format!("“\u{2068}{}\u{2069}”{gap}{share}{gap}of{gap}{}", visible(&token.token), count(Some(token.count)))
 }

@@ -55,7 +55,7 @@ pub(super) fn arms(reports: &[ExpertReport]) -> Result<Vec<ArmExperts<'_>>, Erro
     let names = distinct(reports.iter().map(|report| report.arm.as_str()));
     let arm = |name: &&str| {
         let mut seeds = reports.iter().filter(|report| report.arm == **name);
-        let first = seeds.next().map(|report| whole(report));
+        let first = seeds.next().map(whole);
         let others = seeds.map(short).collect::<Result<_, _>>();
         first.map(|first| Ok(ArmExperts { first: first?, others: others? }))
     };

@@ -86,12 +86,16 @@ impl HeatMap {
         (0..self.rows.len()).flat_map(move |row| (0..self.columns.len()).map(move |column| (row, column, finite(row, column))))
     }
 
-    /// What hatching and crosses mean, where there are any.
+    /// What crosses, negative numbers and hatching look like, where there are any.
     fn remarks(&self) -> Vec<String> {
         let missing = self.cells().any(|(_, _, value)| value.is_none());
         let zero = self.zero.filter(|_| self.cells().any(|(_, _, value)| value == Some(0.0)));
         let crossed = zero.map(|meaning| format!("crossed out: {meaning}"));
-        crossed.into_iter().chain(missing.then(|| "hatched: not measured".to_owned())).collect()
+        let sequential = matches!(self.scale, Scale::Sequential { .. });
+        let negative = sequential && self.cells().any(|(_, _, value)| value.is_some_and(|v| v < 0.0));
+        let negative = negative.then_some("without colour: zero or below");
+        let rest = negative.into_iter().chain(missing.then_some("hatched: not measured"));
+        crossed.into_iter().chain(rest.map(str::to_owned)).collect()
     }
 
     /// The cells, one path a shade; hatching and crosses on top.

@@ -99,7 +99,7 @@ impl Shade {
     /// The ink for text on it.
     pub(crate) fn text(self) -> Ink {
         match (self.warm, self.opacity()) {
-            (true, depth) if depth > 0.6 => ON_ORANGE,
+            (true, depth) if depth > 0.7 => ON_ORANGE,
             (false, depth) if depth > 0.7 => ON_BLUE,
             _ => TEXT,
         }

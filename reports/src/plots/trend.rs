@@ -12,8 +12,8 @@ use crate::units;
 /// Size of the panel, in units.
 const SIZE: (i32, i32) = (1120, 640);
 
-/// Most layers the legend names.
-const NAMED: usize = 6;
+/// How many layers the legend names where they have no colour each.
+const NAMED: usize = 5;
 
 /// Colours of the first, the middle and the last of many layers; they read on light and dark.
 const DEPTH: [[u8; 3]; 3] = [[0x3C, 0x8F, 0xD9], [0x9A, 0x6F, 0xB0], [0xE0, 0x6A, 0x1F]];
@@ -135,7 +135,7 @@ fn ink(place: usize, layers: usize) -> Ink {
 
 /// An entry per layer, or for some of many, the first and the last among them.
 fn entries(lines: &[Line]) -> Vec<Entry> {
-    let count = lines.len().min(NAMED);
+    let count = if lines.len() > CATEGORIES.len() { NAMED } else { lines.len() };
     let places = (0..count).map(|i| if count > 1 { i * (lines.len() - 1) / (count - 1) } else { 0 });
     let entry = |place: usize| Some(Entry::new(&format!("layer {}", lines.get(place)?.layer), ink(place, lines.len()), Mark::Line));
     places.filter_map(entry).collect()

@@ -78,6 +78,7 @@ pub fn report(
         limits: words::limits(recipe),
         arms,
         comparisons,
+        ..Report::default()
     })
 }
 
