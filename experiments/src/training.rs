@@ -10,6 +10,7 @@ use crate::output;
 pub fn run(trainer: &mut Trainer, resume: Resume, what: &str) -> Result<Outcome> {
     let bar = progress(0, what);
     let mut tell = |event: &Event| match event {
+        Event::Note { text } => bar.suspend(|| output::say(text)),
         Event::Step(at) => {
             bar.set_length(at.steps);
             bar.set_position(at.step);
