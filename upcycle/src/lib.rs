@@ -4,7 +4,9 @@
 mod companions;
 pub mod convert;
 pub mod corpus;
+mod layerwise;
 pub mod methods;
+pub mod routers;
 pub mod step0;
 pub mod tokenizer_training;
 pub mod train;
