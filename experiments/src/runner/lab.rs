@@ -179,7 +179,10 @@ impl Lab<'_> {
         let tokens = TokenStream::new(self.data.tokens(span, self.recipe, &tokenizer.folder)?);
         let valid = TokenStream::new(self.data.validation_tokens(&tokenizer.folder)?);
         let once = (tokens.ids().len() as u64 / config.tokens_per_step()).max(1);
-        let config = TrainConfig { steps: if config.steps == 0 { once } else { config.steps }, ..config };
+        let mut config = TrainConfig { steps: if config.steps == 0 { once } else { config.steps }, ..config };
+        if matches!(span, Span::Branch(..)) {
+            config.schedule.warmup_steps = config.schedule.warmup_steps.min(config.steps); // a branch sees a part of the phase
+        }
         let mut trainer = Trainer::new(model, config, tokens, Some(valid), folder)?.with_tokenizer_of(&tokenizer.folder);
         training::run(&mut trainer, Resume::Auto, what).map(drop)
     }

@@ -60,7 +60,8 @@ impl Lab<'_> {
     ) -> Result<Vec<Finished>> {
         let config = TrainConfig { seed, ..self.recipe.continued.train.clone() };
         let train = |index: usize| {
-            let inputs = json!({ "base": base.key, "phase": config, "passes": self.recipe.continued.passes, "branches": branches, "index": index });
+            let inputs =
+                json!({ "base": base.key, "phase": config, "passes": self.recipe.continued.passes, "branches": branches, "index": index });
             let name = self.stage(&format!("branch-{}-{seed}-{index}", arm.name));
             stages.run(&name, &inputs, |folder| {
                 let model = load_for_training(&Checkpoint::open(base.folder.join("model"))?, self.device)?;
@@ -103,18 +104,22 @@ impl Lab<'_> {
             }
             RouterInit::Hidden | RouterInit::HiddenAvg | RouterInit::CheapEmbed => {
                 let rows = options.experts / options.granularity.unwrap_or(1);
-                options.router_prompts = (0..rows as usize).map(|row| self.prompts(row, rows as usize, tokenizer)).collect::<Result<_>>()?;
+                options.router_prompts =
+                    (0..rows as usize).map(|row| self.prompts(row, rows as usize, tokenizer)).collect::<Result<_>>()?;
             }
             RouterInit::Normal | RouterInit::Orthogonal | RouterInit::Zero => {}
         }
         Ok(())
     }
 
-    /// Beginnings of documents of the parts that fall to one expert.
+    /// Beginnings of documents of the parts that fall to one expert; where there are more experts than parts, several share one and
+    /// take other documents of it.
     fn prompts(&self, expert: usize, experts: usize, tokenizer: &Finished) -> Result<ExpertPrompts> {
         let tokenizer = load_tokenizer(&tokenizer.folder)?;
         let passages = self.data.passages(Span::Continue, self.recipe);
-        let mine = passages.iter().filter(|passage| passage.part % experts == expert).take(PROMPTS);
+        let parts = passages.iter().map(|passage| passage.part + 1).max().unwrap_or(1).min(experts);
+        let (part, skipped) = (expert % parts, expert / parts * PROMPTS);
+        let mine = passages.iter().filter(|passage| passage.part % parts == part).skip(skipped).take(PROMPTS);
         let ids = |text: &str| -> Result<Vec<i64>> {
             let encoding = tokenizer.encode_fast(text, false).map_err(|error| anyhow::anyhow!("{error}"))?;
             Ok(encoding.get_ids().iter().take(PROMPT).copied().map(i64::from).collect())

@@ -13,8 +13,7 @@ use crate::runner::recipe::{ArmRecipe, Recipe};
 
 /// One row for each arm and dataset.
 pub fn methods(recipe: &Recipe, examined: &[Examined], found: &Found) -> Result<Vec<MethodResult>> {
-    let world: Vec<(&Grown, Option<f64>)> =
-        examined.iter().map(|model| (&model.trained.grown, model.seed_result().facts_known)).collect();
+    let world: Vec<(&Grown, Option<f64>)> = examined.iter().map(|model| (&model.trained.grown, model.seed_result().facts_known)).collect();
     let text: Vec<(&Grown, Option<f64>)> = found.on_text.iter().map(|grown| (grown, None)).collect();
     let mut rows = Vec::new();
     for (dataset, models) in [("world", world), ("text", text)] {
@@ -58,7 +57,13 @@ fn summary(arm: &ArmRecipe) -> String {
     let Some(upcycle) = &arm.upcycle else { return "the dense model, continued".into() };
     let start = if arm.from_scratch { "random start" } else { upcycle.method.as_str() };
     let balance = if upcycle.router_bias { ", balancing bias" } else { "" };
-    format!("{start}, {} experts, top-{}, {}, router {}{balance}", upcycle.experts, upcycle.top_k, upcycle.gate.name(), upcycle.router_init.name())
+    format!(
+        "{start}, {} experts, top-{}, {}, router {}{balance}",
+        upcycle.experts,
+        upcycle.top_k,
+        upcycle.gate.name(),
+        upcycle.router_init.name()
+    )
 }
 
 fn seed(grown: &Grown, facts_known: Option<f64>) -> Result<MethodSeed> {

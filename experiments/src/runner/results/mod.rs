@@ -19,10 +19,10 @@ use coppice_upcycle::world::{Grade, Group, World};
 use super::answers::{Answered, PoolBelief};
 use super::cost::Cost;
 use super::judge::{self, Judged};
+use super::lab::Grown;
 use super::questions::is_headline;
 use super::recipe::Recipe;
 use super::stages::Stages;
-use super::lab::Grown;
 use super::{Trained, answers, environment, write_text};
 
 /// Two seeds give a range; from three on, an interval over seeds.
@@ -57,14 +57,7 @@ pub struct Examined<'a> {
 }
 
 /// Everything the report shows.
-pub fn report(
-    recipe: &Recipe,
-    world: &World,
-    run: &Path,
-    stages: &Stages,
-    found: &Found,
-    tokenizer: &Tokenizer,
-) -> Result<Report> {
+pub fn report(recipe: &Recipe, world: &World, run: &Path, stages: &Stages, found: &Found, tokenizer: &Tokenizer) -> Result<Report> {
     let (trained, costs) = (found.trained, found.costs);
     let examined = trained.iter().map(|model| examine(recipe, model)).collect::<Result<Vec<_>>>()?;
     let arms = compare::arms(recipe, &examined, costs);
