@@ -73,17 +73,6 @@ pub fn check_interrupt() -> Result<()> {
     if interrupted().load(Ordering::SeqCst) { Err(Interrupted::Kept.into()) } else { Ok(()) }
 }
 
-/// Lets the allocator keep what a training step frees for the next one: its tensors of a few MiB would otherwise go back to the system
-/// and come again page by page, a few per cent of the time of a small model.
-pub fn keep_freed_memory() {
-    const MIB: libc::c_int = 1 << 20;
-    // SAFETY: called once, before any other thread is started; the settings are plain numbers.
-    unsafe {
-        libc::mallopt(libc::M_MMAP_THRESHOLD, 64 * MIB);
-        libc::mallopt(libc::M_TRIM_THRESHOLD, 512 * MIB);
-    }
-}
-
 /// A bar on stderr, hidden where that is no terminal.
 pub fn progress(total: u64, what: &str) -> ProgressBar {
     let bar = ProgressBar::new(total);

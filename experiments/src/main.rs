@@ -30,7 +30,8 @@ struct Cli {
 }
 
 fn main() -> ExitCode {
-    common::keep_freed_memory();
+    // Small models decode and score in blocks of a few MiB.
+    coppice_models::allocator::keep_freed(64, 512);
     let cli = Cli::parse();
     common::watch_for_interrupts();
     match cli.command.run() {

@@ -1,6 +1,7 @@
 //! What a StableLM 2 is and how it runs: configuration, checkpoints, layers (dense and routed), the KV cache, generation with
 //! traces, and the accounting of FLOPs and bytes.
 
+pub mod allocator;
 pub mod cache;
 pub mod candidates;
 pub mod capacity;

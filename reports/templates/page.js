@@ -1,7 +1,7 @@
 "use strict";
 for (const table of document.querySelectorAll("table")) {
   const body = table.tBodies[0];
-  table.querySelectorAll("thead th").forEach((head, place) => {
+  table.querySelectorAll("thead tr:last-child th").forEach((head, place) => {
     if (!head.textContent.trim()) return;
     const button = document.createElement("button");
     button.type = "button";

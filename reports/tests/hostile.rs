@@ -1,11 +1,12 @@
 //! Whatever a report holds, it is drawn or named as missing: hostile text stays text, odd numbers break nothing.
 
 use coppice_reports::data::{
-    Arm, Check, Comparison, Curve, Curve2d, CurvePoint, ExpertLoad, Flagged, Interval, Knowledge, Measure, Point, Role, ScoreResult,
-    SeedResult, Stage, Token,
+    Arm, Check, Comparison, Curve, Curve2d, CurvePoint, DomainShare, ExpertLoad, ExpertReport, ExpertTrend, Flagged, Interval, Knowledge,
+    LayerExperts, Measure, MethodResult, MethodSeed, Point, Role, ScoreResult, SeedResult, Stage, Token, TokenShare, TrendPoint,
+    Vocabulary,
 };
-use coppice_reports::plots::{self, Cost, KnowledgeAxis};
-use coppice_reports::{Error, Report, arms_table, quality_curve_svg, render_html};
+use coppice_reports::plots::{self, Cost, KnowledgeAxis, Trend};
+use coppice_reports::{Error, Report, arms_table, methods_table, quality_curve_svg, render_experts_html, render_html};
 
 /// Text that would break out of any element, attribute, comment or script it were put into as it is.
 const HOSTILE: &str = "\"'><script>alert(1)</script></style></svg><img src=x onerror=alert(1)> --> {{7*7}} \u{202e}\0\u{7}&lt;";
@@ -44,6 +45,8 @@ fn report(value: f64) -> Report {
         }],
         curves: vec![Curve { arm: text(), seed: 1, phase: text(), points: vec![point(value); 3] }],
         expert_load: vec![ExpertLoad { arm: text(), seed: 1, layers: vec![vec![value; 3], vec![], vec![value]], layer_indices: vec![7] }],
+        experts: vec![experts(value), experts(value)],
+        methods: vec![method(value, Role::Control), method(value, Role::FromScratch)],
         knowledge: vec![Knowledge {
             arm: text(),
             group: text(),
@@ -96,6 +99,64 @@ fn arm(value: f64, role: Role) -> Arm {
     }
 }
 
+/// Experts whose lists are of all the wrong lengths.
+fn experts(value: f64) -> ExpertReport {
+    let some = Some(value);
+    let token = TokenShare { token: text(), share: value, count: u64::MAX };
+    let layer = LayerExperts {
+        layer: usize::MAX,
+        load: vec![value; 3],
+        load_entropy: value,
+        dead: vec![usize::MAX],
+        router_entropy: some,
+        saturation: some,
+        co_activation: vec![vec![value; 3], vec![], vec![value; 9]],
+        similarity: vec![vec![value; 3]; 2],
+        parent_similarity: vec![value],
+        domains: vec![DomainShare { domain: text(), tokens: u64::MAX, share: vec![value; 5] }, DomainShare::default()],
+        vocabulary: Some(Vocabulary { input: value, output: value, top: vec![vec![token], vec![]] }),
+    };
+    let point = TrendPoint { step: u64::MAX, similarity: some, load_entropy: some, balance: some, dead: Some(u64::MAX) };
+    ExpertReport {
+        arm: text(),
+        label: text(),
+        seed: u64::MAX,
+        experts: 3,
+        experts_per_token: 2,
+        tokens: u64::MAX,
+        text: text(),
+        layers: vec![layer, LayerExperts::default()],
+        over_training: vec![ExpertTrend { layer: 1, points: vec![point; 2] }, ExpertTrend::default()],
+        notes: vec![text()],
+    }
+}
+
+/// A method of the name its role gives it.
+fn method(value: f64, role: Role) -> MethodResult {
+    let some = Some(value);
+    let seed = MethodSeed {
+        seed: 1,
+        step0_jump: some,
+        step0_exact: Some(false),
+        final_loss: some,
+        facts_known: some,
+        load_entropy: some,
+        dead_experts: Some(u64::MAX),
+        tokens: Some(0),
+    };
+    MethodResult {
+        arm: format!("{role:?} {HOSTILE}"),
+        label: text(),
+        dataset: text(),
+        role,
+        summary: text(),
+        parameters: Some(u64::MAX),
+        active_parameters: Some(0),
+        flops_per_token: some,
+        seeds: vec![seed; 2],
+    }
+}
+
 fn point(value: f64) -> CurvePoint {
     CurvePoint { step: 1, tokens: u64::MAX, train_loss: Some(value), validation_loss: Some(value) }
 }
@@ -107,16 +168,26 @@ fn pictures(report: &Report) -> Vec<Result<String, Error>> {
     let known = [KnowledgeAxis::Correct, KnowledgeAxis::Entropy].map(|axis| plots::knowledge_svg(report, axis));
     let loads = report.expert_load.iter().map(|load| plots::expert_load_svg(report, load));
     let scores = [plots::roc_svg(report, HOSTILE), plots::risk_coverage_svg(report, HOSTILE)];
-    let others = [quality_curve_svg(report), plots::training_svg(report, HOSTILE)];
-    quality.chain(known).chain(loads).chain(scores).chain(others).collect()
+    let others = [quality_curve_svg(report), plots::training_svg(report, HOSTILE), plots::methods_svg(report)];
+    let experts = report.experts.iter().take(1).flat_map(expert_pictures);
+    quality.chain(known).chain(loads).chain(scores).chain(others).chain(experts).collect()
+}
+
+/// Every single picture of a model's experts, of its first layer where it is one layer's.
+fn expert_pictures(report: &ExpertReport) -> Vec<Result<String, Error>> {
+    let of_layer =
+        |layer| [plots::co_activation_svg(report, layer), plots::similarity_svg(report, layer), plots::domains_svg(report, layer)];
+    let trends = Trend::ALL.map(|trend| plots::trend_svg(report, trend));
+    report.layers.iter().take(1).flat_map(of_layer).chain(trends).chain([plots::load_svg(report)]).collect()
 }
 
 #[test]
 fn odd_numbers_never_break_a_page_or_a_picture() {
     for value in ODD {
         let report = report(value);
-        let page = render_html(&report).unwrap();
-        assert!(!page.contains("NaN") && !page.contains(">inf"), "{value} reached the page");
+        for page in [render_html(&report).unwrap(), render_experts_html(&report.experts[0]).unwrap(), methods_table(&report)] {
+            assert!(!page.contains("NaN") && !page.contains(">inf"), "{value} reached the page");
+        }
         for picture in pictures(&report) {
             match picture {
                 Ok(svg) => assert!(svg.trim_end().ends_with("</svg>") && !svg.contains("NaN"), "{value}"),
@@ -129,15 +200,18 @@ fn odd_numbers_never_break_a_page_or_a_picture() {
 #[test]
 fn hostile_text_stays_text() {
     let report = report(0.5);
-    let page = render_html(&report).unwrap();
-    assert_eq!(page.matches("<script>").count(), 1, "only the page's own script");
-    assert!(!page.contains("<img") && !page.contains("onerror=alert(1)>"));
-    assert_eq!(page.matches("</style>").count(), 1 + page.matches("<svg").count());
-    assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+    for page in [render_html(&report).unwrap(), render_experts_html(&report.experts[0]).unwrap()] {
+        assert_eq!(page.matches("<script>").count(), 1, "only the page's own script");
+        assert!(!page.contains("<img") && !page.contains("onerror=alert(1)>"));
+        assert_eq!(page.matches("</style>").count(), 1 + page.matches("<svg").count());
+        assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+    }
     let drawn: Vec<String> = pictures(&report).into_iter().map(Result::unwrap).collect();
     assert!(drawn.iter().all(|svg| !svg.contains("<script") && !svg.contains("<img") && !svg.contains('\0')));
     assert!(drawn.iter().all(|svg| svg.matches("</svg>").count() == 1));
     assert_eq!(arms_table(&report).lines().count(), 4);
+    assert_eq!(methods_table(&report).lines().count(), 4);
+    assert!(!methods_table(&report).replace("\\<", "").contains('<'));
 }
 
 #[test]
@@ -150,7 +224,8 @@ fn an_empty_report_says_what_is_missing() {
 
 #[test]
 fn a_page_asks_nothing_of_the_network() {
-    let page = render_html(&report(0.5)).unwrap();
+    let report = report(0.5);
+    let page = render_html(&report).unwrap() + &render_experts_html(&report.experts[0]).unwrap();
     let names = page.replace("http://www.w3.org/2000/svg", "");
     for call in ["http://", "https://", "<link", "<iframe", "@import", "url(", "fetch(", " src=\"", "XMLHttpRequest"] {
         assert!(!names.contains(call), "{call}");

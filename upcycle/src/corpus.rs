@@ -57,6 +57,17 @@ pub type Result<T> = std::result::Result<T, CorpusError>;
 #[derive(Deserialize)]
 struct Line {
     text: String,
+    /// Of any type: only [`Documents::labelled`] looks at it.
+    domain: Option<serde_json::Value>,
+}
+
+/// A document and where it is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Labelled {
+    /// Its text.
+    pub text: String,
+    /// The line's string field `domain`, where it has one.
+    pub domain: Option<String>,
 }
 
 /// Iterates over the documents of one file. Ends after the first error.
@@ -106,6 +117,32 @@ impl Iterator for Documents {
     type Item = Result<String>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        self.advance().map(|line| line.map(|line| line.text))
+    }
+}
+
+impl Documents {
+    /// The documents with their domains. A `domain` that is no string is an error here, as any malformed line.
+    pub fn labelled(mut self) -> impl Iterator<Item = Result<Labelled>> {
+        std::iter::from_fn(move || {
+            let line = self.advance()?;
+            Some(line.and_then(|line| self.label(line)))
+        })
+    }
+
+    fn label(&mut self, line: Line) -> Result<Labelled> {
+        let domain = match line.domain {
+            None | Some(serde_json::Value::Null) => None,
+            Some(serde_json::Value::String(name)) => Some(name),
+            Some(other) => {
+                self.done = true;
+                return Err(self.refuse(self.line, format!("domain is {other}, expected a string")));
+            }
+        };
+        Ok(Labelled { text: line.text, domain })
+    }
+
+    fn advance(&mut self) -> Option<Result<Line>> {
         if self.done {
             return None;
         }
@@ -113,10 +150,8 @@ impl Iterator for Documents {
         self.done = !self.lines || !matches!(document, Some(Ok(_)));
         document
     }
-}
 
-impl Documents {
-    fn next_line(&mut self) -> Option<Result<String>> {
+    fn next_line(&mut self) -> Option<Result<Line>> {
         let mut bytes = Vec::new();
         match self.reader.read_until(b'\n', &mut bytes) {
             Err(source) => Some(Err(io_error(&self.path, source))),
@@ -129,16 +164,16 @@ impl Documents {
         }
     }
 
-    fn parse(&self, bytes: &[u8]) -> Result<String> {
+    fn parse(&self, bytes: &[u8]) -> Result<Line> {
         let text = std::str::from_utf8(bytes).map_err(|_| self.refuse(self.line, "not UTF-8"))?;
         if text.trim().is_empty() {
             return Err(self.refuse(self.line, "the line is blank; expected an object with the string field \"text\""));
         }
         let line: Line = serde_json::from_str(text).map_err(|error| self.refuse(self.line, describe(&error)))?;
-        if line.text.is_empty() { Err(self.refuse(self.line, "the document is empty")) } else { Ok(line.text) }
+        if line.text.is_empty() { Err(self.refuse(self.line, "the document is empty")) } else { Ok(line) }
     }
 
-    fn whole_file(&mut self) -> Option<Result<String>> {
+    fn whole_file(&mut self) -> Option<Result<Line>> {
         let mut bytes = Vec::new();
         if let Err(source) = self.reader.read_to_end(&mut bytes) {
             return Some(Err(io_error(&self.path, source)));
@@ -146,10 +181,11 @@ impl Documents {
         if bytes.iter().all(u8::is_ascii_whitespace) {
             return Some(Err(CorpusError::Empty(self.path.clone())));
         }
-        Some(String::from_utf8(bytes).map_err(|error| {
+        let text = String::from_utf8(bytes).map_err(|error| {
             let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
             self.refuse(1 + good.iter().filter(|&&byte| byte == b'\n').count(), "not UTF-8")
-        }))
+        });
+        Some(text.map(|text| Line { text, domain: None }))
     }
 
     fn refuse(&self, line: usize, reason: impl Into<String>) -> CorpusError {

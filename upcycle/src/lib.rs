@@ -4,7 +4,11 @@
 mod companions;
 pub mod convert;
 pub mod corpus;
+pub mod inspect;
+mod layerwise;
+pub mod merge;
 pub mod methods;
+pub mod routers;
 pub mod step0;
 pub mod tokenizer_training;
 pub mod train;

@@ -5,7 +5,9 @@ mod detect;
 mod doctor;
 mod flops;
 mod generate;
+mod inspect;
 mod ls;
+mod merge_experts;
 mod pull;
 mod report;
 mod run;
@@ -29,6 +31,8 @@ pub enum Command {
     Flops(flops::FlopsArgs),
     Upcycle(Box<upcycle::UpcycleArgs>),
     Train(train::TrainArgs),
+    Inspect(Box<inspect::InspectArgs>),
+    MergeExperts(merge_experts::MergeArgs),
     Data(data::DataArgs),
     Detect(detect::DetectArgs),
     Run(run::RunArgs),
@@ -47,6 +51,8 @@ impl Command {
             Self::Flops(command) => command.run(),
             Self::Upcycle(command) => command.run(),
             Self::Train(command) => command.run(),
+            Self::Inspect(command) => command.run(),
+            Self::MergeExperts(command) => command.run(),
             Self::Data(command) => command.run(),
             Self::Detect(command) => command.run(),
             Self::Run(command) => command.run(),

@@ -3,7 +3,7 @@
 use crate::support::outcome::ended;
 use crate::support::{coppice, done, stderr, stdout, words};
 
-const COMMANDS: [&str; 16] = [
+const COMMANDS: [&str; 18] = [
     "",
     "doctor",
     "pull",
@@ -13,6 +13,8 @@ const COMMANDS: [&str; 16] = [
     "flops",
     "upcycle",
     "train",
+    "inspect",
+    "merge-experts",
     "data",
     "data synth",
     "detect score",

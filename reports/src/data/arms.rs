@@ -17,6 +17,8 @@ pub enum Role {
     /// An upcycled model.
     #[default]
     Upcycled,
+    /// A routed model trained from a random start on the same tokens.
+    FromScratch,
 }
 
 /// One model of the comparison. Costs are of inference, for one token, under the report's conventions.
@@ -27,7 +29,7 @@ pub struct Arm {
     pub name: String,
     /// The name shown to readers; the plain name where empty.
     pub label: String,
-    /// Control, base or upcycled.
+    /// Control, base, upcycled or from scratch.
     pub role: Role,
     /// Number of parameters.
     pub parameters: Option<u64>,

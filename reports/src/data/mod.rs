@@ -6,7 +6,9 @@
 
 mod arms;
 mod detection;
+mod experts;
 mod knowledge;
+mod methods;
 mod number;
 mod training;
 
@@ -16,7 +18,10 @@ use serde::{Deserialize, Serialize};
 
 pub use arms::{Arm, Comparison, Interval, Measure, Role, SeedResult, Spread};
 pub use detection::{Curve2d, Flagged, Point, ScoreResult, Token};
+pub use experts::{DomainShare, ExpertReport, ExpertTrend, LayerExperts, TokenShare, TrendPoint, Vocabulary};
+pub(crate) use experts::{evenness, mean, off_diagonal};
 pub use knowledge::Knowledge;
+pub use methods::{MethodResult, MethodSeed};
 pub use training::{Curve, CurvePoint, ExpertLoad};
 
 /// One experiment, whole: what was asked, what came out, and how to do it again.
@@ -49,6 +54,10 @@ pub struct Report {
     pub curves: Vec<Curve>,
     /// How the routers spread tokens over experts, one entry per arm and seed.
     pub expert_load: Vec<ExpertLoad>,
+    /// What the experts became, one entry per arm and seed.
+    pub experts: Vec<ExpertReport>,
+    /// Ways to make a routed model, side by side, one entry per arm and data set.
+    pub methods: Vec<MethodResult>,
     /// What each arm knows, by how often it was told.
     pub knowledge: Vec<Knowledge>,
     /// Quality of every hallucination score on every arm.

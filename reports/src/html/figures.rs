@@ -2,6 +2,7 @@
 
 use crate::Error;
 use crate::data::{Measure, Report};
+use crate::methods::distinct;
 use crate::plots::{self, Cost, KnowledgeAxis};
 
 /// A picture with its caption.
@@ -16,6 +17,8 @@ pub(super) struct Figure {
 pub(super) struct Section {
     /// The heading over them; empty for none.
     pub(super) heading: String,
+    /// A class that lays the pictures out: `small`, `broad`; empty for the usual.
+    pub(super) class: &'static str,
     /// The pictures there are.
     pub(super) figures: Vec<Figure>,
     /// What was missing for the others, each reason once.
@@ -24,11 +27,11 @@ pub(super) struct Section {
 
 impl Section {
     /// Collects pictures; those without data leave their reason instead.
-    fn collect<I>(heading: String, drawn: I) -> Result<Self, Error>
+    pub(super) fn collect<I>(heading: String, drawn: I) -> Result<Self, Error>
     where
         I: IntoIterator<Item = (Result<String, Error>, String)>,
     {
-        let mut section = Self { heading, figures: Vec::new(), missing: Vec::new() };
+        let mut section = Self { heading, class: "", figures: Vec::new(), missing: Vec::new() };
         for (svg, caption) in drawn {
             match svg {
                 Ok(svg) => section.figures.push(Figure { svg, caption }),
@@ -38,6 +41,11 @@ impl Section {
             }
         }
         Ok(section)
+    }
+
+    /// The section, laid out as `class` says.
+    pub(super) fn laid_out(self, class: &'static str) -> Self {
+        Self { class, ..self }
     }
 }
 
@@ -102,15 +110,4 @@ pub(super) fn load(report: &Report) -> Result<Section, Error> {
         section.missing.push("a share of assignments per layer and expert");
     }
     Ok(section)
-}
-
-/// Names in the order of their first appearance, each once.
-fn distinct<'r>(names: impl Iterator<Item = &'r str>) -> Vec<&'r str> {
-    let mut kept = Vec::new();
-    for name in names {
-        if !kept.contains(&name) {
-            kept.push(name);
-        }
-    }
-    kept
 }

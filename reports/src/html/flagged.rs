@@ -73,7 +73,7 @@ fn numbers(token: &Token) -> String {
 }
 
 /// The text with line ends and other control characters made visible.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     let show = |c: char| match c {
         '\n' => '⏎',
         '\t' => '⇥',

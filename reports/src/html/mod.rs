@@ -3,15 +3,20 @@
 //! The page asks nothing of the network. The template escapes every text that comes from data; only the pictures
 //! (which escape theirs), the style sheet and the script go in as they are.
 
+mod expert_tables;
+mod expert_words;
+mod experts;
 mod figures;
 mod flagged;
+mod methods;
 mod table;
 mod tables;
 
 use askama::Template;
 
 use crate::Error;
-use crate::data::Report;
+use crate::data::{ExpertReport, Report};
+use experts::{ArmExperts, View};
 use figures::Section;
 use flagged::Answer;
 use table::Table;
@@ -34,6 +39,10 @@ struct Page<'r> {
     detection: Vec<Section>,
     training: Section,
     load: Section,
+    experts: Vec<ArmExperts<'r>>,
+    methods: Table,
+    methods_picture: Section,
+    methods_summaries: Vec<(String, String)>,
     arms: Table,
     differences: Table,
     checks: Table,
@@ -60,6 +69,10 @@ pub fn render_html(report: &Report) -> Result<String, Error> {
         detection: figures::detection(report)?,
         training: figures::training(report)?,
         load: figures::load(report)?,
+        experts: experts::arms(&report.experts)?,
+        methods: methods::table(report),
+        methods_picture: methods::picture(report)?,
+        methods_summaries: methods::summaries(report),
         arms: tables::arms(report),
         differences: tables::differences(report),
         checks: tables::checks(report),
@@ -68,6 +81,24 @@ pub fn render_html(report: &Report) -> Result<String, Error> {
         stages: tables::stages(report),
         answers: flagged::answers(report),
     };
+    Ok(page.render()?)
+}
+
+/// The template of a page about one model's experts.
+#[derive(Template)]
+#[template(path = "experts_page.html")]
+struct ExpertsPage<'r> {
+    view: View<'r>,
+    style: &'static str,
+    script: &'static str,
+}
+
+/// A page about one model's experts alone, the same section that the page of a run has.
+///
+/// # Errors
+/// [`Error::Draw`] or [`Error::Template`] where a picture or the page cannot be written.
+pub fn render_experts_html(report: &ExpertReport) -> Result<String, Error> {
+    let page = ExpertsPage { view: experts::whole(report)?, style: STYLE, script: SCRIPT };
     Ok(page.render()?)
 }
 

@@ -1,18 +1,22 @@
 //! What a table of the page is: headed columns, rows of cells that can be sorted.
 
 /// A table.
+#[derive(Default)]
 pub(super) struct Table {
-    /// The element's id, which the filter refers to.
+    /// The element's id, which the filter refers to; empty for none.
     pub(super) id: &'static str,
     /// What the table shows.
     pub(super) caption: &'static str,
+    /// Heads over several columns, each with how many; empty for none.
+    pub(super) groups: Vec<(String, usize)>,
     /// Column heads.
-    pub(super) columns: &'static [Column],
+    pub(super) columns: Vec<Column>,
     /// Rows, as many cells each as there are columns.
     pub(super) rows: Vec<Row>,
 }
 
 /// A column's head.
+#[derive(Clone, Copy)]
 pub(super) struct Column {
     /// The heading.
     pub(super) title: &'static str,

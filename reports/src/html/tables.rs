@@ -23,7 +23,13 @@ pub(super) fn arms(report: &Report) -> Table {
         number("best AUROC", "of the hallucination scores, mean over seeds (range)"),
     ];
     let rows = report.arms.iter().map(arm_row).collect();
-    Table { id: "arms", caption: "The arms: inference cost and results, mean over seeds with range", columns: COLUMNS, rows }
+    Table {
+        id: "arms",
+        caption: "The arms: inference cost and results, mean over seeds with range",
+        columns: COLUMNS.to_vec(),
+        rows,
+        ..Table::default()
+    }
 }
 
 fn arm_row(arm: &Arm) -> Row {
@@ -63,7 +69,13 @@ pub(super) fn differences(report: &Report) -> Table {
         words("reading"),
     ];
     let rows = report.comparisons.iter().map(|c| difference_row(report, c)).collect();
-    Table { id: "differences", caption: "Differences to the control, paired over questions", columns: COLUMNS, rows }
+    Table {
+        id: "differences",
+        caption: "Differences to the control, paired over questions",
+        columns: COLUMNS.to_vec(),
+        rows,
+        ..Table::default()
+    }
 }
 
 fn difference_row(report: &Report, c: &Comparison) -> Row {
@@ -108,7 +120,7 @@ pub(super) fn checks(report: &Report) -> Table {
         Row { class, cells: cells.into() }
     };
     let rows = report.checks.iter().map(row).collect();
-    Table { id: "checks", caption: "What the run asserts about itself", columns: COLUMNS, rows }
+    Table { id: "checks", caption: "What the run asserts about itself", columns: COLUMNS.to_vec(), rows, ..Table::default() }
 }
 
 /// Knowledge by group, planted groups included.
@@ -123,7 +135,7 @@ pub(super) fn groups(report: &Report) -> Table {
         number("entropy / ln(pool)", "1 = belief spread over the whole pool, 0 = certain"),
     ];
     let rows = report.knowledge.iter().map(|row| group_row(report, row)).collect();
-    Table { id: "groups", caption: "What the arms know, by group of people", columns: COLUMNS, rows }
+    Table { id: "groups", caption: "What the arms know, by group of people", columns: COLUMNS.to_vec(), rows, ..Table::default() }
 }
 
 fn group_row(report: &Report, row: &Knowledge) -> Row {
@@ -155,7 +167,13 @@ pub(super) fn scores(report: &Report) -> Table {
         words("cost"),
     ];
     let rows = report.scores.iter().map(|row| score_row(report, row)).collect();
-    Table { id: "scores", caption: "Hallucination scores; wrong answers are the positive class", columns: COLUMNS, rows }
+    Table {
+        id: "scores",
+        caption: "Hallucination scores; wrong answers are the positive class",
+        columns: COLUMNS.to_vec(),
+        rows,
+        ..Table::default()
+    }
 }
 
 fn score_row(report: &Report, row: &ScoreResult) -> Row {
@@ -189,7 +207,7 @@ pub(super) fn stages(report: &Report) -> Table {
         ],
     };
     let rows = report.stages.iter().map(row).collect();
-    Table { id: "stages", caption: "Stages of the run", columns: COLUMNS, rows }
+    Table { id: "stages", caption: "Stages of the run", columns: COLUMNS.to_vec(), rows, ..Table::default() }
 }
 
 /// Both ends of an interval.

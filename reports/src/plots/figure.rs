@@ -39,6 +39,11 @@ pub(crate) struct Figure {
 impl Figure {
     /// Runs `paint` on an empty area and returns the whole SVG.
     pub(crate) fn draw(&self, paint: impl FnOnce(&Area<'_>) -> Result<(), Error>) -> Result<String, Error> {
+        self.draw_over("", paint)
+    }
+
+    /// The same over `under`, SVG elements of our own making that lie on the background.
+    pub(crate) fn draw_over(&self, under: &str, paint: impl FnOnce(&Area<'_>) -> Result<(), Error>) -> Result<String, Error> {
         let mut svg = String::new();
         {
             let size = (self.width.unsigned_abs(), self.height.unsigned_abs());
@@ -47,19 +52,20 @@ impl Figure {
             painted.and_then(|()| paint(&area)).map_err(|error| self.named(error))?;
             drawn(area.present()).map_err(|error| self.named(error))?;
         }
-        Ok(self.dress(&svg))
+        Ok(self.dress(&svg, under))
     }
 
-    /// Replaces the back-end's opening tag by one with name, description and style.
-    fn dress(&self, svg: &str) -> String {
+    /// Replaces the back-end's opening tag by one with name, description and style, and puts `under` after its first element, the background.
+    fn dress(&self, svg: &str, under: &str) -> String {
         let body = svg.split_once('>').map_or("", |(_, body)| body);
+        let (background, body) = body.split_once("/>").unwrap_or(("", body));
         let (width, height) = (self.width.unsigned_abs(), self.height.unsigned_abs());
         let (title, description) = (escape(&self.title), escape(&self.description));
         format!(
             "<svg class=\"coppice\" role=\"img\" aria-label=\"{title}. {description}\" width=\"{}\" height=\"{}\" \
              viewBox=\"0 0 {width} {height}\" xmlns=\"http://www.w3.org/2000/svg\">\n<title>{title}</title>\n\
              <desc>{description}</desc>\n<style>.coppice text{{font-family:system-ui,-apple-system,\"Segoe UI\",\
-             Roboto,\"Helvetica Neue\",Arial,sans-serif}}{}</style>{body}",
+             Roboto,\"Helvetica Neue\",Arial,sans-serif}}{}</style>{background}/>{under}{body}",
             width / UNITS,
             height / UNITS,
             dark_rules(),

@@ -36,10 +36,20 @@ pub(crate) const CATEGORIES: [Ink; 6] = [
     Ink { light: 0x3C_A3_DB, dark: 0x8F_D0_F5 },
 ];
 
+/// Text on deep blue and on deep orange, whatever the background of the figure.
+pub(crate) const ON_BLUE: Ink = Ink { light: 0xFF_FF_FD, dark: 0x0A_0D_12 };
+/// See [`ON_BLUE`].
+pub(crate) const ON_ORANGE: Ink = Ink::fixed(0x11_11_11);
+
 impl Ink {
     /// A colour that is the same on every background.
     pub(crate) const fn fixed(color: u32) -> Self {
         Self { light: color, dark: color }
+    }
+
+    /// The colour as SVG writes it, by its light form; the dark rules know it by this.
+    pub(crate) fn code(self) -> String {
+        format!("#{:06X}", self.light)
     }
 
     /// The colour as plotters wants it, by its light form.
@@ -64,7 +74,8 @@ pub(crate) struct ArmStyle {
 pub(crate) struct ArmStyles(BTreeMap<String, ArmStyle>);
 
 impl ArmStyles {
-    /// Dense models are grey squares and diamonds, upcycled ones (and arms not listed) take the categories in turn.
+    /// Dense models are grey squares and diamonds; upcycled ones (and arms not listed) take the categories in turn, and so do
+    /// those from scratch, as squares.
     pub(crate) fn of(report: &Report) -> Self {
         let mut styles = Self(BTreeMap::new());
         for arm in &report.arms {
@@ -88,6 +99,7 @@ impl ArmStyles {
             Role::Base => (MUTED, Shape::Diamond),
             Role::Control => (TEXT, Shape::Square),
             Role::Upcycled => (category(place), Shape::nth(place)),
+            Role::FromScratch => (category(place), Shape::Square),
         };
         self.0.entry(name.to_owned()).or_insert_with(|| ArmStyle { label: label.to_owned(), ink, shape });
     }
@@ -108,7 +120,7 @@ fn mentioned(report: &Report) -> impl Iterator<Item = &str> {
 
 /// Rules that swap every fixed colour for its dark partner on dark screens, for figures of class `coppice`.
 pub(crate) fn dark_rules() -> String {
-    let inks = [TEXT, MUTED, GRID, SURFACE].into_iter().chain(CATEGORIES);
+    let inks = [TEXT, MUTED, GRID, SURFACE, ON_BLUE].into_iter().chain(CATEGORIES);
     let rule = |ink: Ink| {
         let (light, dark) = (ink.light, ink.dark);
         format!(".coppice [fill=\"#{light:06X}\"]{{fill:#{dark:06X}}}.coppice [stroke=\"#{light:06X}\"]{{stroke:#{dark:06X}}}")

@@ -6,7 +6,7 @@
 pub mod error;
 pub mod manifest;
 pub mod options;
-mod plan;
+pub(crate) mod plan;
 pub mod sources;
 mod stream;
 

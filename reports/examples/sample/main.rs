@@ -1,6 +1,10 @@
 //! Writes the page of a made-up report, to look at: `cargo run -p coppice-reports --example sample -- PATH.html`.
 //!
-//! No number in it was ever measured. With a second path, the standalone picture of the curve goes there.
+//! No number in it was ever measured. With a second path, the standalone picture of the curve goes there; with a third, the page
+//! of one model's 64 experts in 24 layers.
+
+mod experts;
+mod methods;
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -9,7 +13,7 @@ use coppice_reports::data::{
     Arm, Check, Comparison, Curve, Curve2d, CurvePoint, ExpertLoad, Flagged, Interval, Knowledge, Measure, Point, Report, Role,
     ScoreResult, SeedResult, Stage, Token,
 };
-use coppice_reports::{quality_curve_svg, render_html};
+use coppice_reports::{quality_curve_svg, render_experts_html, render_html};
 
 const ARMS: [(&str, f64); 3] = [("control", 0.0), ("top1", 0.05), ("top2", 0.11)];
 
@@ -32,6 +36,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(picture) = paths.next() {
         std::fs::write(picture, quality_curve_svg(&sample())?)?;
     }
+    if let Some(page) = paths.next() {
+        std::fs::write(page, render_experts_html(&experts::model("top8", 0, 64, 8, 24, 2))?)?;
+    }
     Ok(())
 }
 
@@ -41,6 +48,8 @@ fn sample() -> Report {
         comparisons: comparisons(),
         curves: curves(),
         expert_load: loads(),
+        experts: [("top1", 0, 1), ("top2", 0, 2), ("top2", 1, 2)].map(|(arm, seed, k)| experts::model(arm, seed, 8, k, 4, k - 1)).into(),
+        methods: methods::methods(),
         knowledge: knowledge(),
         scores: scores(),
         roc: roc(),
