@@ -61,7 +61,7 @@ fn a_bias_moves_towards_even_loads() {
 #[test]
 fn biases_follow_the_loads_of_all_micro_batches_and_are_exported() {
     let folder = tempfile::tempdir().unwrap();
-    let changes = json!({"steps": 2, "micro_batch_size": 3, "routing": {"bias_update_rate": 0.01}});
+    let changes = json!({"steps": 2, "schedule": {"peak": 1e-2}, "micro_batch_size": 3, "routing": {"bias_update_rate": 0.01}});
     let (trainer, lines) = trained(&biased(), &changes, folder.path());
     assert!(trainer.optimizer().parameters().all(|parameter| !parameter.name.contains("correction")));
     let exported = Model::load(&Checkpoint::open(folder.path().join("model")).unwrap(), Kind::Float, tch::Device::Cpu).unwrap();
@@ -90,15 +90,20 @@ fn biases_even_out_a_skewed_router() {
         }
     });
     let losses = json!({"balance_coefficient": 0.0, "z_coefficient": 0.0});
-    let changes = json!({"steps": 40, "schedule": {"peak": 0.0}, "losses": losses, "routing": {"bias_update_rate": 0.02},
+    let changes = json!({"steps": 60, "schedule": {"peak": 0.0}, "losses": losses, "routing": {"bias_update_rate": 0.01},
         "log": {"expert_load_every": 1}, "checkpoints": {}});
     let mut trainer = Trainer::new(skewed, recipe(&changes), tokens(1, 700), None, folder.path()).unwrap();
     run(&mut trainer, Resume::Never).unwrap();
     let lines = step_lines(folder.path());
     for layer in 0..2 {
-        let (first, last) = (&loads(&lines[0])[layer], &loads(&lines[39])[layer]);
-        assert!(first.share[0] + first.share[1] > 0.9, "{first:?}");
-        assert!(last.max < 0.35 && last.load_entropy > first.load_entropy, "{last:?}");
+        let share = |expert: usize, steps: &[StepMetrics]| -> f64 {
+            steps.iter().map(|line| loads(line)[layer].share[expert]).sum::<f64>() / steps.len() as f64
+        };
+        assert!(share(0, &lines[..5]) + share(1, &lines[..5]) > 0.95, "{:?}", loads(&lines[0]));
+        for expert in 0..4 {
+            let last = share(expert, &lines[40..]);
+            assert!((0.2..0.3).contains(&last), "layer {layer}, expert {expert}: {last}");
+        }
     }
 }
 
@@ -146,7 +151,7 @@ fn capacity_changes_training_and_not_evaluation() {
 fn adaptive_coefficients_follow_each_layers_overflow() {
     for (capacity, room) in [(Value::Null, 32.0), (json!({"factor": 0.9}), 29.0)] {
         let folder = tempfile::tempdir().unwrap();
-        let adaptive = json!({"xi": 0.5, "alpha_max": 0.02, "beta": 0.75});
+        let adaptive = json!({"xi": 0.5, "alpha_max": 0.1, "beta": 0.75});
         let changes = json!({"losses": {"balance_coefficient": 0.03, "adaptive": adaptive}, "routing": {"capacity": capacity}});
         let (_, lines) = trained(&biased(), &changes, folder.path());
         let mut expected = [0.03; 2];
@@ -154,7 +159,7 @@ fn adaptive_coefficients_follow_each_layers_overflow() {
             let found = line.balance_coefficient_per_layer.as_ref().unwrap();
             found.iter().zip(expected).for_each(|(found, expected)| near(*found, expected));
             for (alpha, load) in expected.iter_mut().zip(loads(line)) {
-                *alpha = 0.75 * *alpha + 0.25 * (0.5 * beyond(load, room)).min(0.02);
+                *alpha = 0.75 * *alpha + 0.25 * (0.5 * beyond(load, room)).min(0.1);
             }
         }
         assert!(expected[0] != expected[1], "layers of their own: {expected:?}");
@@ -183,7 +188,7 @@ fn the_global_level_is_the_micro_batch_where_there_is_one() {
         let (trainer, lines) = trained(&biased(), &changes, &folder.path().join(name));
         (bits(&trainer), lines.iter().map(|line| line.balance_per_layer.clone().unwrap()).collect::<Vec<_>>())
     };
-    assert_eq!(ends("global", "global_batch", 0), ends("micro", "micro_batch", 0));
+    assert!(ends("global", "global_batch", 0) == ends("micro", "micro_batch", 0), "bit by bit");
     let (parts, global) = (ends("parts", "micro_batch", 1).1, ends("global parts", "global_batch", 1).1);
     assert_ne!(parts, global);
     let sum = |losses: &[Vec<f64>]| losses.iter().flatten().sum::<f64>();

@@ -43,10 +43,26 @@ fn an_interrupted_run_resumes_bit_by_bit() {
         assert!(!stopped.path().join("model").exists());
         let mut second = trainer(&config, recipe(&changes), stopped.path());
         run(&mut second, Resume::Auto).unwrap();
-        assert_eq!(bits(&second), bits(&whole));
+        assert!(bits(&second) == bits(&whole), "second and whole differ");
         assert_eq!(metrics(stopped.path()), metrics(straight.path()));
         assert_eq!(step_lines(stopped.path()).iter().map(|line| line.step).collect::<Vec<_>>(), (1..=STEPS).collect::<Vec<_>>());
     }
+}
+
+#[test]
+fn a_run_with_everything_on_uses_all_of_it() {
+    let _alone = noise();
+    let folder = tempfile::tempdir().unwrap();
+    let mut trainer = trainer(&biased(), recipe(&everything()), folder.path());
+    run(&mut trainer, Resume::Never).unwrap();
+    let lines = step_lines(folder.path());
+    let loads = lines.iter().filter_map(|line| line.expert_load.as_ref()).flatten();
+    assert!(loads.filter_map(|load| load.drop_rate).all(|rate| rate > 0.0));
+    let coefficients: Vec<_> = lines.iter().map(|line| line.balance_coefficient_per_layer.clone().unwrap()).collect();
+    assert!(coefficients.windows(2).all(|pair| pair[0].iter().zip(&pair[1]).all(|(before, after)| before != after)), "{coefficients:?}");
+    let moved =
+        |parameter: &&Parameter| parameter.name.ends_with("e_score_correction_bias") && parameter.tensor.norm().double_value(&[]) > 0.0;
+    assert_eq!(trainer.model().parameters().iter().filter(moved).count(), 2);
 }
 
 /// Not a test of its own: the process that [`a_killed_run_resumes_bit_by_bit`] starts, which dies in the middle of its run.
@@ -81,7 +97,7 @@ fn a_killed_run_resumes_bit_by_bit() {
     }
     let mut resumed = trainer(&biased(), recipe(&everything()), killed.path());
     run(&mut resumed, Resume::Auto).unwrap();
-    assert_eq!(bits(&resumed), bits(&whole));
+    assert!(bits(&resumed) == bits(&whole), "resumed and whole differ");
     assert_eq!(metrics(killed.path()), metrics(straight.path()));
 }
 
@@ -113,7 +129,7 @@ fn a_damaged_checkpoint_is_named_and_skipped() {
     let mut resumed = trainer(&top_1(), recipe(&json!({})), folder.path());
     resumed.run(Resume::Auto, &mut watch, &AtomicBool::new(false)).unwrap();
     assert_eq!(seen, ["step-00000009 true", "step-00000008 false", "resumed 6"]);
-    assert_eq!(bits(&resumed), bits(&whole));
+    assert!(bits(&resumed) == bits(&whole), "resumed and whole differ");
     assert_eq!(metrics(folder.path()), metrics(straight.path()));
     assert!(!checkpoints.join(".step-00000011.tmp").exists());
 }
@@ -219,7 +235,7 @@ fn a_finished_run_is_not_run_again() {
     let mut second = trainer(&config(64, None), recipe(&json!({})), folder.path());
     assert!(matches!(run(&mut second, Resume::Never), Err(TrainError::Occupied(_))));
     assert_eq!(run(&mut second, Resume::Auto).unwrap(), outcome);
-    assert_eq!(bits(&second), bits(&first));
+    assert!(bits(&second) == bits(&first), "second and first differ");
     assert_eq!(step_lines(folder.path()).len(), STEPS as usize);
 }
 

@@ -65,7 +65,7 @@ pub(crate) fn biased() -> Config {
 pub(crate) fn everything() -> Value {
     json!({
         "routing": {"jitter": 0.1, "capacity": {"factor": 0.9, "drop": "probs"}, "bias_update_rate": 0.01},
-        "losses": {"balance_level": "global_batch", "adaptive": {"beta": 0.7}},
+        "losses": {"balance_coefficient": 0.05, "balance_level": "global_batch", "adaptive": {"beta": 0.7}},
     })
 }
 
