@@ -15,3 +15,4 @@ mod running;
 mod support;
 mod training;
 mod upcycling;
+mod upcycling_methods;
