@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Folder, coppice, json_of, refused, stdout};
+use crate::support::{Folder, coppice, json_of, refused, stderr, stdout};
 
 const PROMPTS: &str = r#"{"experts": [{"positive_prompts": ["sums and products", "1 + 1"]},
     {"positive_prompts": ["once upon a time"], "negative_prompts": ["a proof"]}]}"#;
@@ -115,12 +115,10 @@ fn options_that_do_not_fit_are_refused_by_name() {
         (vec!["--method", "noise", "--drop-indices", "shared"], vec!["--drop-indices", "method noise", "drop"]),
         (vec!["--method", "drop", "--ratio", "2"], vec!["ratio is 2"]),
         (vec!["--method", "noise", "--noise-std", "inf"], vec!["noise std is inf"]),
-        (vec!["--method", "drop", "--drop-indices", "both"], vec!["both", "per_matrix"]),
         (vec!["--method", "shuffle", "--granularity", "2"], vec!["--granularity", "virtual_group, shared_expert"]),
         (vec!["--method", "virtual_group", "--granularity", "5"], vec!["granularity 5", "48"]),
         (vec!["--method", "virtual_group", "--granularity", "3"], vec!["experts 8", "granularity 3"]),
         (vec!["--method", "virtual_group", "--granularity", "4", "--group-selection"], vec!["top-k 2", "granularity 4"]),
-        (vec!["--method", "virtual_group", "--scaling", "up"], vec!["up", "sqrt_up_down"]),
         (vec!["--method", "shared_expert", "--shared-start", "copies", "--granularity", "2"], vec!["granularity 2", "full width"]),
         (vec!["--shared-gate"], vec!["--shared-gate", "shared_expert"]),
         (vec!["--branch", &model], vec!["--branch", "branch_train_mix"]),
@@ -133,10 +131,22 @@ fn options_that_do_not_fit_are_refused_by_name() {
         (vec!["--router-init", "hidden"], vec!["--router-prompts"]),
         (vec!["--router-init", "kmeans"], vec!["--router-text"]),
         (vec!["--router-prompts", &prompts], vec!["--router-prompts", "hidden, hidden_avg, cheap_embed"]),
-        (vec!["--router-init", "hiden"], vec!["hidden"]),
     ] {
         assert_refused(&folder, &options, &parts);
     }
+}
+
+#[test]
+fn names_that_are_none_are_refused_with_the_nearest() {
+    let folder = Folder::with_model();
+    for (flag, name, nearest) in
+        [("--drop-indices", "both", "per_matrix"), ("--scaling", "sqrt", "sqrt_up_down"), ("--router-init", "hiden", "hidden")]
+    {
+        let output = coppice(arguments(&folder)).args([flag, name]).output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        assert!(stderr(&output).contains(nearest), "{}", stderr(&output));
+    }
+    assert_eq!(folder.names(), ["model"]);
 }
 
 #[test]
