@@ -85,22 +85,22 @@ impl Lab<'_> {
         let sources = mixed.split_first().map_or_else(|| Ok(Sources::one(&dense)), |(first, rest)| Sources::new(first, rest))?;
         let mut options = recipe.options(seed)?;
         options.branches = branches.iter().skip(1).map(|branch| branch.folder.join("model")).collect();
-        self.feed_router(&mut options, tokenizer)?;
+        self.feed_router(&mut options, &dense, tokenizer)?;
         upcycle(&sources, &options, &target, &mut |_| {}, interrupted())?;
         let ids = self.data.validation_tokens(&tokenizer.folder)?;
         let ids: Vec<i64> = ids.into_iter().take(PROBE).map(i64::from).collect();
-        let probe = Probe::Text(ids.chunks(LENGTH).map(<[i64]>::to_vec).collect());
+        let probe = Probe::Text(ids.chunks(longest(&dense)).map(<[i64]>::to_vec).collect());
         let report = compare(&dense, &Checkpoint::open(&target)?, &probe, &mut |_, _| {}, interrupted())?;
         Ok(write_atomic(folder.join("step0.json"), serde_json::to_string_pretty(&report)?.as_bytes())?)
     }
 
     /// The text that routers are made from, where they are.
-    fn feed_router(&self, options: &mut Options, tokenizer: &Finished) -> Result<()> {
+    fn feed_router(&self, options: &mut Options, dense: &Checkpoint, tokenizer: &Finished) -> Result<()> {
         match options.router_init {
             RouterInit::Kmeans => {
                 let ids = self.data.tokens(Span::Pretrain, self.recipe, &tokenizer.folder)?;
                 let ids: Vec<i64> = ids.into_iter().take(SAMPLE).map(i64::from).collect();
-                options.router_sample = ids.chunks(LENGTH).map(<[i64]>::to_vec).collect();
+                options.router_sample = ids.chunks(longest(dense)).map(<[i64]>::to_vec).collect();
             }
             RouterInit::Hidden | RouterInit::HiddenAvg | RouterInit::CheapEmbed => {
                 let rows = options.experts / options.granularity.unwrap_or(1);
@@ -126,4 +126,9 @@ impl Lab<'_> {
         };
         Ok(ExpertPrompts { positive: mine.map(|passage| ids(&passage.text)).collect::<Result<_>>()?, negative: Vec::new() })
     }
+}
+
+/// Length of the sequences a model is looked at on.
+fn longest(model: &Checkpoint) -> usize {
+    LENGTH.min(model.config.max_position_embeddings as usize)
 }
