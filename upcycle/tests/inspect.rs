@@ -1,11 +1,13 @@
 //! Inspections of small routed models: counts against plain loops over the routers' own choices, totals, batch sizes, refusals.
 
+#[allow(dead_code)]
 mod support;
 
 use std::sync::atomic::AtomicBool;
 
 use coppice_models::model::Memory;
 use coppice_models::{Checkpoint, Config, Gate, Model, MoeConfig, SharedExpert};
+use coppice_upcycle::convert::options::Scaling;
 use coppice_upcycle::convert::{Options, Sources, upcycle};
 use coppice_upcycle::inspect::report::ExpertReport;
 use coppice_upcycle::inspect::{Document, Settings, Subject, inspect, loads};
@@ -216,6 +218,33 @@ fn parts_are_compared_with_the_parents_parts() {
     let layer = &report(&Subject { dense: Some(&dense), ..alone(&model) }, &documents(), 64).layers[0];
     assert!(layer.parent_similarity.iter().all(|cosine| (cosine - 1.0).abs() < 1e-12), "{:?}", layer.parent_similarity);
     assert!((layer.similarity[1][4] - 1.0).abs() < 1e-12 && layer.similarity[1][2].abs() < 0.2);
+}
+
+#[test]
+fn scaled_parts_are_compared_with_equally_scaled_ones() {
+    let (_folder, dense) = open(&plain(), Dtype::F32);
+    let root = tempfile::tempdir().unwrap();
+    for scaling in [Scaling::Down, Scaling::SqrtUpDown, Scaling::CubeRoot, Scaling::None] {
+        let output = root.path().join(format!("{scaling:?}"));
+        let options = Options { method: "virtual_group".into(), experts: 8, top_k: 4, granularity: Some(4), scaling, ..Options::default() };
+        upcycle(&Sources::one(&dense), &options, &output, &mut |_| {}, &GO).unwrap();
+        let checkpoint = Checkpoint::open(&output).unwrap();
+        let model = load(&checkpoint);
+        let found = report(&Subject { dense: Some(&dense), ..alone(&model) }, &documents(), 64);
+        assert!(found.layers.iter().flat_map(|layer| &layer.parent_similarity).all(|cosine| (cosine - 1.0).abs() < 1e-12), "{scaling:?}");
+        assert!(found.notes.iter().any(|note| note.contains("split in 4")));
+    }
+}
+
+#[test]
+fn permuted_units_are_said_to_be() {
+    let (_folder, dense) = open(&plain(), Dtype::F32);
+    let root = tempfile::tempdir().unwrap();
+    let options = Options { method: "shuffle".into(), experts: 3, ..Options::default() };
+    upcycle(&Sources::one(&dense), &options, &root.path().join("moe"), &mut |_| {}, &GO).unwrap();
+    let model = load(&Checkpoint::open(root.path().join("moe")).unwrap());
+    let found = report(&alone(&model), &documents(), 64);
+    assert!(found.layers[0].similarity[0][1] < 0.5 && found.notes.iter().any(|note| note.contains("permuted")));
 }
 
 #[test]

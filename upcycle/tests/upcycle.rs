@@ -1,5 +1,6 @@
 //! Conversions end to end: what copies preserve, what lands on disk, what is refused and what a failure leaves behind.
 
+mod conversions;
 mod support;
 
 use std::cell::Cell;
@@ -7,45 +8,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use conversions::{GO, apart, convert, converted, logits, report};
 use coppice_models::{Checkpoint, Config, Gate, Model};
 use coppice_upcycle::convert::{Account, ConvertError, LayerSelection, MANIFEST, Manifest, Options, Sources, upcycle, upcycle_by};
-use coppice_upcycle::methods::{self, Method, Part, Projection, Recipe, Target};
+use coppice_upcycle::methods::{Method, Preservation, Projection, Recipe, Target};
 use coppice_upcycle::step0::{self, Probe, Step0};
 use proptest::prelude::*;
 use safetensors::Dtype;
 use support::{listing, open, plain, variants, write};
 use tch::{Device, Kind, Tensor};
-
-static GO: AtomicBool = AtomicBool::new(false);
-
-fn convert(source: &Checkpoint, options: &Options, output: &Path) -> Result<Manifest, ConvertError> {
-    upcycle(&Sources::one(source), options, output, &mut |_| {}, &GO)
-}
-
-/// Converts into a temporary folder and opens the result.
-fn converted(source: &Checkpoint, options: &Options) -> (tempfile::TempDir, Checkpoint) {
-    let root = tempfile::tempdir().unwrap();
-    convert(source, options, &root.path().join("out")).unwrap();
-    let result = Checkpoint::open(root.path().join("out")).unwrap();
-    (root, result)
-}
-
-/// Logits in f32 of two sequences of 17 tokens.
-fn logits(checkpoint: &Checkpoint) -> Tensor {
-    let ids: Vec<i64> = (0..34).map(|i| (i * 29 + 3) % checkpoint.config.vocab_size).collect();
-    let model = Model::load(checkpoint, Kind::Float, Device::Cpu).unwrap();
-    tch::no_grad(|| model.forward(&Tensor::from_slice(&ids).view([2, 17])).unwrap())
-}
-
-/// `‖b − a‖ / ‖a‖` in f64.
-fn apart(a: &Tensor, b: &Tensor) -> f64 {
-    let (a, b) = (a.to_kind(Kind::Double), b.to_kind(Kind::Double));
-    ((&b - &a).norm() / a.norm()).double_value(&[])
-}
-
-fn report(dense: &Checkpoint, upcycled: &Checkpoint) -> Step0 {
-    step0::compare(dense, upcycled, &Probe::Random { tokens: 40, seed: 1 }, &mut |_, _| {}, &GO).unwrap()
-}
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
@@ -301,15 +272,6 @@ fn options_that_cannot_be_followed_are_refused_with_one_sentence_and_nothing_wri
     assert!(convert(&dense, &Options { granularity: Some(1), ..base() }, &root.path().join("out")).is_ok());
 }
 
-#[test]
-fn every_registered_method_makes_a_checkpoint_that_loads() {
-    let (_folder, dense) = open(&plain(), Dtype::F32);
-    for method in methods::ALL {
-        let (_root, result) = converted(&dense, &Options { method: method.name().into(), experts: 4, ..Options::default() });
-        assert!(logits(&result).isfinite().all().int64_value(&[]) == 1, "{}", method.name());
-    }
-}
-
 /// Experts of half the width: the even units in expert 0, the odd ones in expert 1, with a zero router.
 struct Halves;
 
@@ -322,26 +284,20 @@ impl Method for Halves {
         "two experts, each with half of the units"
     }
 
-    fn check(&self, _config: &Config, _options: &Options) -> Result<(), ConvertError> {
-        Ok(())
-    }
-
     fn expert_width(&self, config: &Config, _options: &Options) -> i64 {
         config.intermediate_size / 2
     }
 
     fn recipe(&self, target: &Target, _options: &Options) -> Recipe {
-        let Part::Expert(expert, projection) = target.part else {
-            let shape = target.shape.clone();
-            let make = move |_: &[Tensor]| Ok(Tensor::f_zeros(&shape[..], (Kind::Float, Device::Cpu))?);
-            return Recipe::Made { sources: vec![], like: target.dense(Projection::Gate), make: Box::new(make), note: "zeros".into() };
-        };
-        let units = if projection == Projection::Down { 1 } else { 0 };
+        let (expert, units) = (target.expert as i64, target.projection.unit_dim());
         // With both experts chosen at weight 1/2 each, doubling the last matrix gives back the sum over all units.
-        let scale = if projection == Projection::Down { 2.0 } else { 1.0 };
-        let make = move |dense: &[Tensor]| Ok(dense[0].f_slice(units, expert as i64, None, 2)?.f_mul_scalar(scale)?);
-        let (source, note) = (target.dense(projection), format!("units {expert}, {}, …", expert + 2));
-        Recipe::Made { sources: vec![source.clone()], like: source, make: Box::new(make), note }
+        let scale = if target.projection == Projection::Down { 2.0 } else { 1.0 };
+        let make = move |dense: &Tensor| Ok(dense.f_slice(units, expert, None, 2)?.f_mul_scalar(scale)?);
+        Recipe::derived(target.dense(), format!("units {expert}, {}, …", expert + 2), make)
+    }
+
+    fn preserves(&self, _config: &Config, _options: &Options) -> Preservation {
+        Preservation::Exact
     }
 }
 
@@ -350,7 +306,7 @@ fn a_method_may_compute_its_tensors_and_live_outside_the_registry() {
     for dtype in [Dtype::F32, Dtype::BF16] {
         let (_folder, dense) = open(&plain(), dtype);
         let root = tempfile::tempdir().unwrap();
-        let options = Options { method: "halves".into(), experts: 2, top_k: 2, ..Options::default() };
+        let options = Options { method: "halves".into(), experts: 2, top_k: 2, router_init: RouterInit::Zero, ..Options::default() };
         let manifest = upcycle_by(&Halves, &Sources::one(&dense), &options, &root.path().join("out"), &mut |_| {}, &GO).unwrap();
         let result = Checkpoint::open(root.path().join("out")).unwrap();
         assert!(apart(&logits(&dense), &logits(&result)) <= 1e-5);

@@ -1,13 +1,16 @@
 //! What a conversion is asked to do, and the sentences that refuse what cannot be done.
 
-use std::fmt;
+mod choices;
+mod layers;
+
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use coppice_models::Gate;
 use safetensors::Dtype;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::Serialize;
 
+pub use self::choices::{DropIndices, RouterInit, Scaling, SharedStart, Trunk};
+pub use self::layers::LayerSelection;
 use super::error::{ConvertError, Result};
 
 /// Largest safetensors file written by default, in bytes (the Hub's habit).
@@ -116,113 +119,51 @@ impl Options {
     /// # Errors
     /// One sentence naming the option, its value and what it may be.
     pub fn check(&self) -> Result<()> {
-        let (n, k, std) = (self.experts, self.top_k, self.router_std);
-        require(n >= 1, || format!("experts is {n}, expected at least 1"))?;
-        require(k >= 1, || format!("top-k is {k}, expected at least 1"))?;
-        require(k <= n, || format!("top-k {k} is more than the {n} experts there are"))?;
-        require(std.is_finite() && std >= 0.0, || format!("router std is {std}, expected a finite number of at least 0"))?;
+        self.check_routing()?;
+        finite("router std", self.router_std, 0.0)?;
+        finite("router scale", self.router_scale, f64::MIN)?;
+        finite("noise std", self.noise_std, 0.0)?;
+        let ratio = self.ratio;
+        require((0.0..=1.0).contains(&ratio), || format!("ratio is {ratio}, expected a share between 0 and 1"))?;
         require(self.max_shard_bytes > 0, || "the largest shard is 0 bytes, expected at least 1".into())?;
         let dtype = self.dtype.unwrap_or(Dtype::F32);
         require(WRITABLE.contains(&dtype), || format!("dtype {dtype} cannot be written (known: F32, F16, BF16)"))
     }
+
+    /// How many experts for a token, alone or in groups, by which gate.
+    fn check_routing(&self) -> Result<()> {
+        let (n, k, g, gate) = (self.experts, self.top_k, self.parts(), self.gate.name());
+        require(n >= 1, || format!("experts is {n}, expected at least 1"))?;
+        require(k >= 1, || format!("top-k is {k}, expected at least 1"))?;
+        require(k <= n, || format!("top-k {k} is more than the {n} experts there are"))?;
+        require(g >= 1, || format!("granularity is {g}, expected at least 1"))?;
+        let scale = self.router_logit_norm.unwrap_or(1.0);
+        require(scale.is_finite() && scale > 0.0, || format!("router logit norm is {scale}, expected a finite number above 0"))?;
+        let by_token = !self.gate.is_expert_choice();
+        require(by_token || !self.router_bias, || format!("router bias steers what tokens choose and gate {gate} lets experts choose"))?;
+        if !self.group_selection {
+            return Ok(());
+        }
+        require(by_token, || format!("group selection is for tokens that choose and gate {gate} lets experts choose"))?;
+        require(g > 1, || "group selection chooses the parts of a split MLP together and granularity 1 makes no parts".into())?;
+        require(k % g == 0, || format!("top-k {k} is no multiple of granularity {g}, as group selection needs it"))?;
+        require(n % g == 0, || format!("experts {n} is no multiple of granularity {g}, as group selection needs it"))
+    }
+
+    /// `G`, parts the dense MLP is split into; 1 where none is named.
+    pub fn parts(&self) -> i64 {
+        self.granularity.unwrap_or(1)
+    }
+}
+
+/// Refuses a number that is not finite or below `least`.
+fn finite(what: &str, value: f64, least: f64) -> Result<()> {
+    let bound = if least == f64::MIN { String::new() } else { format!(" of at least {least}") };
+    require(value.is_finite() && value >= least, || format!("{what} is {value}, expected a finite number{bound}"))
 }
 
 /// Element types a converted checkpoint may have.
 const WRITABLE: [Dtype; 3] = [Dtype::F32, Dtype::F16, Dtype::BF16];
-
-/// Names of an option's values, read from the command line and from recipes.
-macro_rules! named {
-    ($(#[$doc:meta])* $what:literal $type:ident { $($(#[$variant_doc:meta])* $variant:ident = $name:literal,)* }) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-        pub enum $type { $($(#[$variant_doc])* #[serde(rename = $name)] $variant,)* }
-
-        impl $type {
-            /// Every value, as it is named.
-            pub const NAMES: &[&str] = &[$($name),*];
-        }
-
-        impl FromStr for $type {
-            type Err = ConvertError;
-
-            fn from_str(name: &str) -> Result<Self> {
-                match name {
-                    $($name => Ok(Self::$variant),)*
-                    _ => Err(unknown($what, name, Self::NAMES)),
-                }
-            }
-        }
-    };
-}
-
-named! {
-    /// Where the first router rows come from.
-    "router init" RouterInit {
-        /// `N(0, std)`, each row by itself.
-        #[default]
-        Normal = "normal",
-        /// Drawn rows made orthogonal, with the length normal ones have on average.
-        Orthogonal = "orthogonal",
-        /// Zeros: every expert is as likely, ties go to the first.
-        Zero = "zero",
-        /// The last token's hidden state of each expert's prompts (mergekit).
-        Hidden = "hidden",
-        /// The mean hidden state of each expert's prompts (mergekit).
-        HiddenAvg = "hidden_avg",
-        /// The summed embeddings of each expert's prompts, the same in every layer (mergekit).
-        CheapEmbed = "cheap_embed",
-        /// Centres of clusters of the MLP's inputs on a sample of text.
-        Kmeans = "kmeans",
-    }
-}
-
-named! {
-    /// How `drop` chooses units.
-    "drop indices" DropIndices {
-        /// Once for an expert (the paper, arXiv 2502.19261).
-        #[default]
-        Shared = "shared",
-        /// For each of its matrices (the released script).
-        PerMatrix = "per_matrix",
-    }
-}
-
-named! {
-    /// How parts of an MLP are scaled so that their weighted sum is the whole, by a factor `a`.
-    "scaling" Scaling {
-        /// `a` on the down projection: exact.
-        #[default]
-        Down = "down",
-        /// The root of `a` on up and down: exact.
-        SqrtUpDown = "sqrt_up_down",
-        /// The cube root of `a` on all three (Megatron-Core): not exact, since `silu(s x)` is not `s silu(x)`.
-        CubeRoot = "cube_root",
-        /// None.
-        None = "none",
-    }
-}
-
-named! {
-    /// How the routed experts beside a shared one start.
-    "shared start" SharedStart {
-        /// With a down projection of zeros: the shared expert alone is the dense MLP.
-        #[default]
-        Zero = "zero",
-        /// As copies; shared and routed output are halved.
-        Copies = "copies",
-    }
-}
-
-named! {
-    /// Where a mix of checkpoints takes everything but the MLPs.
-    "trunk" Trunk {
-        /// The mean of all checkpoints.
-        #[default]
-        Average = "average",
-        /// The first checkpoint.
-        First = "first",
-    }
-}
 
 /// Prompts that stand for what an expert is for (mergekit's `positive_prompts` and `negative_prompts`), as token ids.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -231,81 +172,6 @@ pub struct ExpertPrompts {
     pub positive: Vec<Vec<i64>>,
     /// What it shall not.
     pub negative: Vec<Vec<i64>>,
-}
-
-/// Which layers of a model are converted. Indices count from 0.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LayerSelection {
-    /// Every layer.
-    All,
-    /// Every second layer: 1, 3, 5, … The first stays dense; 2212.05055 finds sparsifying it problematic.
-    Alternate,
-    /// The first so many.
-    First(usize),
-    /// The last so many.
-    Last(usize),
-    /// These.
-    Indices(Vec<usize>),
-}
-
-impl LayerSelection {
-    /// The chosen layers of a model of `layers`, ascending.
-    ///
-    /// # Errors
-    /// When none is chosen, one is chosen twice, or one is beyond the last.
-    pub fn resolve(&self, layers: usize) -> Result<Vec<usize>> {
-        let count = if let Self::First(count) | Self::Last(count) = self { *count } else { 0 };
-        require(count <= layers, || format!("layers {self} asks for more than the model's {layers}"))?;
-        let mut chosen: Vec<usize> = match self {
-            Self::All => (0..layers).collect(),
-            Self::Alternate => (1..layers).step_by(2).collect(),
-            Self::First(count) => (0..*count).collect(),
-            Self::Last(count) => (layers - count..layers).collect(),
-            Self::Indices(indices) => indices.clone(),
-        };
-        chosen.sort_unstable();
-        require(!chosen.is_empty(), || format!("layers {self} chooses none of the model's {layers}"))?;
-        if let Some(beyond) = chosen.iter().find(|&&layer| layer >= layers) {
-            return Err(ConvertError::Options(format!("layer {beyond} is beyond the last, {}", layers - 1)));
-        }
-        let twice = chosen.windows(2).find(|pair| pair[0] == pair[1]);
-        twice.map_or(Ok(()), |pair| Err(ConvertError::Options(format!("layer {} is named twice", pair[0]))))?;
-        Ok(chosen)
-    }
-}
-
-impl FromStr for LayerSelection {
-    type Err = ConvertError;
-
-    fn from_str(text: &str) -> Result<Self> {
-        let bad = || ConvertError::Options(format!("layers {text:?} is not all, alternate, first:k, last:k or indices such as 0,2,5"));
-        let number = |text: &str| text.trim().parse::<usize>().map_err(|_| bad());
-        match (text, text.split_once(':')) {
-            ("all", _) => Ok(Self::All),
-            ("alternate", _) => Ok(Self::Alternate),
-            (_, Some(("first", count))) => number(count).map(Self::First),
-            (_, Some(("last", count))) => number(count).map(Self::Last),
-            _ => text.split(',').map(number).collect::<Result<_>>().map(Self::Indices),
-        }
-    }
-}
-
-impl fmt::Display for LayerSelection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::All => f.write_str("all"),
-            Self::Alternate => f.write_str("alternate"),
-            Self::First(count) => write!(f, "first:{count}"),
-            Self::Last(count) => write!(f, "last:{count}"),
-            Self::Indices(indices) => f.write_str(&indices.iter().map(usize::to_string).collect::<Vec<_>>().join(",")),
-        }
-    }
-}
-
-impl Serialize for LayerSelection {
-    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
 }
 
 /// An [`ConvertError::Options`] with `sentence` unless `holds`.
@@ -325,32 +191,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn selections_read_as_they_print() {
-        for (text, chosen) in [
-            ("all", vec![0, 1, 2, 3, 4]),
-            ("alternate", vec![1, 3]),
-            ("first:2", vec![0, 1]),
-            ("last:2", vec![3, 4]),
-            ("4,0,2", vec![0, 2, 4]),
-        ] {
-            let selection: LayerSelection = text.parse().unwrap();
-            assert_eq!(selection.to_string(), text);
-            assert_eq!(selection.resolve(5).unwrap(), chosen);
-        }
-    }
-
-    #[test]
-    fn selections_that_name_no_layer_are_refused() {
-        for text in ["", "some", "first", "first:", "last:-1", "1,,2", "1.5", "99999999999999999999"] {
-            assert!(text.parse::<LayerSelection>().is_err(), "{text}");
-        }
-        for text in ["first:0", "first:6", "last:18446744073709551615", "5", "1,1"] {
-            assert!(text.parse::<LayerSelection>().unwrap().resolve(5).is_err(), "{text}");
-        }
-        assert!(LayerSelection::Alternate.resolve(1).is_err());
-    }
-
-    #[test]
     fn options_out_of_range_are_refused_by_name() {
         let sentence = |options: Options| options.check().unwrap_err().to_string();
         let base = Options::default;
@@ -361,6 +201,20 @@ mod tests {
         assert!(sentence(Options { router_std: f64::NAN, ..base() }).contains("router std is NaN"));
         assert!(sentence(Options { router_std: -1.0, ..base() }).contains("router std is -1"));
         assert!(sentence(Options { dtype: Some(Dtype::I64), ..base() }).contains("I64"));
-        assert!("norml".parse::<RouterInit>().unwrap_err().to_string().contains("nearest is \"normal\""));
+        for ratio in [-0.1, 1.1, f64::NAN] {
+            assert!(sentence(Options { ratio, ..base() }).contains("ratio is"));
+        }
+        assert!(sentence(Options { noise_std: -1.0, ..base() }).contains("noise std is -1"));
+        assert!(sentence(Options { router_scale: f64::INFINITY, ..base() }).contains("router scale is inf"));
+        assert!(sentence(Options { granularity: Some(0), ..base() }).contains("granularity is 0"));
+        assert!(sentence(Options { router_logit_norm: Some(0.0), ..base() }).contains("router logit norm is 0"));
+        let gate = Gate::ExpertChoice;
+        assert!(sentence(Options { router_bias: true, gate, ..base() }).contains("expert_choice"));
+        let grouped = || Options { group_selection: true, granularity: Some(2), ..base() };
+        assert!(grouped().check().is_ok());
+        assert!(sentence(Options { gate, ..grouped() }).contains("expert_choice"));
+        assert!(sentence(Options { granularity: None, ..grouped() }).contains("granularity 1"));
+        assert!(sentence(Options { top_k: 3, ..grouped() }).contains("top-k 3"));
+        assert!(sentence(Options { experts: 7, ..grouped() }).contains("experts 7"));
     }
 }

@@ -1,16 +1,23 @@
 //! What a conversion will write: the target's configuration and, in file order, how every one of its tensors is made.
 
+mod place;
+mod target;
+
 use std::collections::BTreeMap;
 
 use coppice_models::tensors::{TensorSpec, expected, is_buffer};
-use coppice_models::{Checkpoint, Config, MoeConfig};
+use coppice_models::{Checkpoint, Config};
 use safetensors::Dtype;
+
+use self::place::{Growth, Place};
+use self::target::target;
 
 use super::error::Result;
 use super::manifest::Account;
 use super::options::{Options, require};
 use super::sources::Sources;
-use crate::methods::{Method, Origin, Part, Projection, Recipe, Target};
+use crate::methods::{Method, Recipe, check_foreign};
+use crate::routers;
 use crate::writer::TensorHeader;
 
 /// All that is decided before the first byte is written.
@@ -37,9 +44,14 @@ impl Plan {
         require(source.config.moe.is_none(), || {
             format!("{} is a mixture of experts already, only dense models are upcycled", source.folder.display())
         })?;
+        let (opened, named) = (sources.all().len(), options.branches.len() + 1);
+        require(opened == named, || format!("{opened} checkpoints are opened and the options name {named}, the model and its branches"))?;
         method.check(&source.config, options)?;
+        check_foreign(method, options)?;
         let config = target(&source.config, options, method)?;
-        let steps = expected(&config).into_iter().filter_map(|spec| step(sources, options, method, spec).transpose());
+        let routers = routers::rows(source, options, method, config.moe.as_ref().map_or(&[], |moe| &moe.layers))?;
+        let growth = Growth { options, method, routers: &routers };
+        let steps = expected(&config).into_iter().filter_map(|spec| step(sources, &growth, spec).transpose());
         Ok(Self { steps: steps.collect::<Result<_>>()?, config })
     }
 
@@ -103,49 +115,25 @@ impl Account {
     }
 }
 
-/// The source's configuration with routed experts.
-fn target(source: &Config, options: &Options, method: &dyn Method) -> Result<Config> {
-    let moe = MoeConfig {
-        num_experts: options.experts,
-        experts_per_token: options.top_k,
-        gate: options.gate,
-        layers: options.layers.resolve(source.num_hidden_layers)?,
-        expert_intermediate_size: method.expert_width(source, options),
-        ..MoeConfig::default()
-    };
-    let config = Config { moe: Some(moe), ..source.clone() };
-    config.check()?;
-    Ok(config)
-}
-
 /// How one tensor of the target is made; None for an optional one the source leaves out.
-fn step(sources: &Sources, options: &Options, method: &dyn Method, spec: TensorSpec) -> Result<Option<Step>> {
+fn step(sources: &Sources, growth: &Growth, spec: TensorSpec) -> Result<Option<Step>> {
     if spec.optional && sources.model().entry(&spec.name).is_none() {
         return Ok(None);
     }
-    let recipe = match routed(&spec.name) {
-        Some((layer, part)) => method.recipe(&Target { layer, name: spec.name.clone(), part, shape: spec.shape.clone() }, options),
-        None => Recipe::Copy(Origin::first(spec.name.clone())),
-    };
+    let place = Place::of(&spec.name);
+    let recipe = growth.recipe(&place, &spec);
+    for origin in recipe.sources() {
+        let folder = || sources.all()[origin.checkpoint].folder.display();
+        require(sources.entry(origin).is_some(), || format!("{} has no tensor {}, which the model has", folder(), origin.tensor))?;
+    }
     let stored = sources.entry(recipe.like()).map_or(sources.model().dtype(), |entry| entry.dtype);
+    let kept_in_f32 = matches!(place, Place::RouterBias(_));
     let header = TensorHeader {
         name: spec.name,
-        dtype: options.dtype.unwrap_or(stored),
+        dtype: if kept_in_f32 { Dtype::F32 } else { growth.options.dtype.unwrap_or(stored) },
         shape: spec.shape.iter().map(|&size| size as usize).collect::<Vec<usize>>(),
     };
     Ok(Some(Step { header, recipe }))
-}
-
-/// Layer and part, where the name is that of a router or an expert.
-fn routed(name: &str) -> Option<(usize, Part)> {
-    let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
-    let layer = layer.parse().ok()?;
-    if rest == "mlp.gate.weight" {
-        return Some((layer, Part::Router));
-    }
-    let (expert, matrix) = rest.strip_prefix("mlp.experts.")?.split_once('.')?;
-    let projection = Projection::ALL.into_iter().find(|projection| matrix.strip_suffix(".weight") == Some(projection.name()))?;
-    Some((layer, Part::Expert(expert.parse().ok()?, projection)))
 }
 
 /// How a configuration names an element type.
@@ -162,18 +150,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_routed_parts_are_told_from_dense_ones() {
-        assert_eq!(routed("model.layers.3.mlp.gate.weight"), Some((3, Part::Router)));
-        assert_eq!(routed("model.layers.12.mlp.experts.7.down_proj.weight"), Some((12, Part::Expert(7, Projection::Down))));
-        assert_eq!(routed("model.layers.3.mlp.gate_proj.weight"), None);
-        assert_eq!(routed("lm_head.weight"), None);
-    }
-
-    #[test]
     fn shards_hold_at_most_their_size_or_one_tensor() {
         let step = |size: usize| Step {
             header: TensorHeader { name: String::new(), dtype: Dtype::F16, shape: vec![size / 2] },
-            recipe: Recipe::Copy(Origin::first("")),
+            recipe: Recipe::Copy(crate::methods::Origin::first("")),
         };
         let plan = |sizes: &[usize]| Plan { config: Config::from_json(&tiny()).unwrap(), steps: sizes.iter().map(|&s| step(s)).collect() };
         let sizes = |sizes: &[usize]| -> Vec<Vec<usize>> {

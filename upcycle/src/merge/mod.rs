@@ -8,7 +8,6 @@
 mod files;
 mod layer;
 mod manifest;
-mod permutation;
 mod plan;
 mod stream;
 

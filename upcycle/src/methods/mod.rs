@@ -1,18 +1,39 @@
-//! Upcycling methods: how the tensors of a converted layer come from those of the dense one.
+//! Upcycling methods: how the experts of a converted layer come from the MLP of the dense one.
 //!
-//! A method is one file here and one line in [`ALL`]. It states a [`Recipe`] for every tensor of a converted layer and moves no
-//! data itself: the converter streams. The command line, the documentation and the tests list [`ALL`].
+//! A method is one file here and one line in [`ALL`]. It states a [`Recipe`] for every matrix of a converted layer and moves no
+//! data itself: the converter streams. Routers are not its business, see [`crate::routers`]. The command line, the documentation and
+//! the tests list [`ALL`].
 
+mod branch_train_mix;
 mod copy;
+mod drop;
+mod noise;
+mod preserve;
+mod recipe;
+mod shared_expert;
+mod shuffle;
+mod units;
+mod virtual_group;
 
-use coppice_models::Config;
-use tch::Tensor;
+use coppice_models::{Config, SharedExpert};
+use serde_json::Value;
 
+pub use self::preserve::Preservation;
+pub use self::recipe::{Make, Origin, Projection, Recipe, Target};
+pub use self::units::unit_permutation;
 use crate::convert::error::Result;
-use crate::convert::options::{Options, unknown};
+use crate::convert::options::{Options, require, unknown};
 
 /// Every method, in the order they are listed.
-pub const ALL: &[&dyn Method] = &[&copy::Copy];
+pub const ALL: &[&dyn Method] = &[
+    &copy::Copy,
+    &shuffle::Shuffle,
+    &noise::Noise,
+    &drop::Drop,
+    &virtual_group::VirtualGroup,
+    &shared_expert::SharedExpert,
+    &branch_train_mix::BranchTrainMix,
+];
 
 /// The method called `name`.
 ///
@@ -23,7 +44,7 @@ pub fn find(name: &str) -> Result<&'static dyn Method> {
     ALL.iter().copied().find(|method| method.name() == name).ok_or_else(|| unknown("upcycling method", name, &known))
 }
 
-/// A way of growing one dense MLP into routed experts.
+/// A way of growing dense MLPs into routed experts.
 pub trait Method: Sync {
     /// The name on the command line.
     fn name(&self) -> &'static str;
@@ -31,130 +52,87 @@ pub trait Method: Sync {
     /// One line for lists: what becomes of the weights, and the paper.
     fn summary(&self) -> &'static str;
 
+    /// How one matrix of a routed expert is made.
+    fn recipe(&self, target: &Target, options: &Options) -> Recipe;
+
+    /// Whether the result computes the dense model's function before any training, or why not. The step-0 report repeats the claim
+    /// beside what it measures, and the tests hold the method to it.
+    fn preserves(&self, config: &Config, options: &Options) -> Preservation;
+
+    /// The options of its own, as they are named on the command line.
+    fn flags(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Refuses options this method cannot follow for a model of this configuration.
     ///
     /// # Errors
     /// One sentence naming the option.
-    fn check(&self, config: &Config, options: &Options) -> Result<()>;
-
-    /// `F` of one expert.
-    fn expert_width(&self, config: &Config, options: &Options) -> i64;
-
-    /// How one tensor of a converted layer is made.
-    fn recipe(&self, target: &Target, options: &Options) -> Recipe;
-}
-
-/// One tensor of a converted layer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
-    /// Index of the layer in the model.
-    pub layer: usize,
-    /// Full name in the output.
-    pub name: String,
-    /// Which part of the layer it is.
-    pub part: Part,
-    /// Shape in the output.
-    pub shape: Vec<i64>,
-}
-
-impl Target {
-    /// The projection of the dense MLP this layer grew from, in the first checkpoint.
-    pub fn dense(&self, projection: Projection) -> Origin {
-        self.dense_of(0, projection)
+    fn check(&self, _config: &Config, _options: &Options) -> Result<()> {
+        Ok(())
     }
 
-    /// The same in another checkpoint.
-    pub fn dense_of(&self, checkpoint: usize, projection: Projection) -> Origin {
-        Origin { checkpoint, tensor: format!("model.layers.{}.mlp.{}.weight", self.layer, projection.name()) }
+    /// `N` where the user names none.
+    fn default_experts(&self, _options: &Options) -> i64 {
+        Options::default().experts
     }
-}
 
-/// The parts of a routed MLP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Part {
-    /// `[N, D]`.
-    Router,
-    /// One matrix of one expert.
-    Expert(usize, Projection),
-}
+    /// `F` of one routed expert.
+    fn expert_width(&self, config: &Config, _options: &Options) -> i64 {
+        config.intermediate_size
+    }
 
-/// The matrices of a gated MLP.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Projection {
-    /// `[F, D]`.
-    Gate,
-    /// `[F, D]`.
-    Up,
-    /// `[D, F]`.
-    Down,
-}
+    /// Experts in a row that share one row of the router at the start.
+    fn router_repeat(&self, _options: &Options) -> i64 {
+        1
+    }
 
-impl Projection {
-    /// All three, in file order.
-    pub const ALL: [Self; 3] = [Self::Gate, Self::Up, Self::Down];
+    /// The expert of all tokens, where the method makes one.
+    fn shared_expert(&self, _config: &Config, _options: &Options) -> Option<SharedExpert> {
+        None
+    }
 
-    /// The module's name in a checkpoint.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Gate => "gate_proj",
-            Self::Up => "up_proj",
-            Self::Down => "down_proj",
-        }
+    /// How one matrix of the shared expert is made.
+    fn shared_recipe(&self, target: &Target, _options: &Options) -> Recipe {
+        Recipe::Copy(target.dense())
+    }
+
+    /// How a tensor outside of the converted MLPs is made.
+    fn trunk(&self, name: &str, _options: &Options) -> Recipe {
+        Recipe::Copy(Origin::first(name))
+    }
+
+    /// Whether experts hold their units in the order of [`unit_permutation`].
+    fn permutes(&self) -> bool {
+        false
+    }
+
+    /// What `config.json` shall say of this method's choices, beyond what it says of every method.
+    fn record(&self, _config: &Config, _options: &Options) -> Vec<(&'static str, Value)> {
+        Vec::new()
     }
 }
 
-/// A tensor of one of the checkpoints a conversion reads.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Origin {
-    /// 0 is the model, the others its branches in order.
-    pub checkpoint: usize,
-    /// Full name there.
-    pub tensor: String,
+/// Refuses the options that belong to other methods.
+///
+/// # Errors
+/// One sentence naming the option.
+pub(crate) fn check_foreign(method: &dyn Method, options: &Options) -> Result<()> {
+    let (name, g, branches) = (method.name(), options.parts(), options.branches.len());
+    let knows = |flag| method.flags().contains(&flag);
+    require(knows("granularity") || g == 1, || format!("granularity {g}: method {name} makes experts of full width, granularity 1"))?;
+    require(knows("branch") || branches == 0, || {
+        format!("{branches} branches are given and method {name} takes none; branch_train_mix does")
+    })?;
+    require(!options.shared_gate || knows("shared-gate"), || {
+        format!("shared gate is for a method with a shared expert and method {name} makes none; shared_expert does")
+    })
 }
 
-impl Origin {
-    /// A tensor of the first checkpoint.
-    pub fn first(tensor: impl Into<String>) -> Self {
-        Self { checkpoint: 0, tensor: tensor.into() }
-    }
-}
-
-/// Makes a target tensor (f32) from source tensors (f32, in the order the recipe names them).
-pub type Make = Box<dyn Fn(&[Tensor]) -> Result<Tensor> + Send + Sync>;
-
-/// How a tensor of the output is made.
-pub enum Recipe {
-    /// A source tensor, element for element.
-    Copy(Origin),
-    /// Computed from source tensors, or from none (drawn, zeros).
-    Made {
-        /// The tensors that are read.
-        sources: Vec<Origin>,
-        /// The source tensor whose element type it takes.
-        like: Origin,
-        /// The computation, in f32.
-        make: Make,
-        /// What it does, for the manifest: `scaled by 8`, `drawn from N(0, 0.02)`.
-        note: String,
-    },
-}
-
-impl Recipe {
-    /// The source tensors whose values go into the result.
-    pub fn sources(&self) -> &[Origin] {
-        match self {
-            Self::Copy(source) => std::slice::from_ref(source),
-            Self::Made { sources, .. } => sources,
-        }
-    }
-
-    /// The source tensor whose element type the result takes.
-    pub fn like(&self) -> &Origin {
-        match self {
-            Self::Copy(source) => source,
-            Self::Made { like, .. } => like,
-        }
-    }
+/// Refuses a granularity that does not divide the MLP.
+fn divides_width(config: &Config, parts: i64) -> Result<()> {
+    let width = config.intermediate_size;
+    require(width % parts == 0, || format!("granularity {parts} does not divide the MLP's {width} units evenly"))
 }
 
 #[cfg(test)]

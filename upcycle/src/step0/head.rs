@@ -3,8 +3,8 @@
 use tch::{Kind, Tensor};
 
 use super::report::LogitsReport;
-use super::side::Side;
 use crate::convert::Result;
+use crate::layerwise::Layerwise;
 
 // T tokens, D hidden, V vocabulary.
 
@@ -14,7 +14,7 @@ const LOGITS: i64 = 1 << 24;
 const ROWS: i64 = 1 << 24;
 
 /// Compares what both models predict at every position.
-pub(super) fn compare(dense: &Side, upcycled: &Side, sequences: &[Vec<i64>]) -> Result<LogitsReport> {
+pub(super) fn compare(dense: &Layerwise, upcycled: &Layerwise, sequences: &[Vec<i64>]) -> Result<LogitsReport> {
     let (from, to) = (dense.normed()?, upcycled.normed()?); // [T, D]
     let targets = targets(sequences)?; // [T]
     let tokens = from.size()[0];
@@ -36,7 +36,7 @@ fn targets(sequences: &[Vec<i64>]) -> Result<Tensor> {
 }
 
 /// Logits `[T, V]` in f32 of normed `hidden [T, D]`; the head is read in groups of rows.
-fn logits(side: &Side, hidden: &Tensor) -> Result<Tensor> {
+fn logits(side: &Layerwise, hidden: &Tensor) -> Result<Tensor> {
     let config = &side.checkpoint.config;
     let name = if config.tie_word_embeddings { "model.embed_tokens.weight" } else { "lm_head.weight" };
     // SAFETY: every group is used up while the checkpoint is borrowed.

@@ -6,14 +6,14 @@ use coppice_models::router::{Assignment, Router};
 use tch::{Kind, Tensor};
 
 use super::report::{LayerReport, RouterReport};
-use super::side::Side;
 use crate::convert::Result;
+use crate::layerwise::Layerwise;
 
 // T tokens, D hidden, N experts, K chosen experts.
 
 /// Runs layer `index` of both models. A converted MLP sees the dense layer's input and its own in one batch, so that every expert
 /// is fetched once.
-pub(super) fn compare(dense: &mut Side, upcycled: &mut Side, index: usize) -> Result<LayerReport> {
+pub(super) fn compare(dense: &mut Layerwise, upcycled: &mut Layerwise, index: usize) -> Result<LayerReport> {
     let prefix = format!("model.layers.{index}.mlp");
     let input = dense.attend(index)?; // [T, D]
     let wanted = dense.mlp(&prefix)?.forward(&input)?;
@@ -38,7 +38,7 @@ pub(super) fn compare(dense: &mut Side, upcycled: &mut Side, index: usize) -> Re
 
 /// The routed MLP on two batches `x [2T, D]`, one expert at a time, and the router's statistics over the second. Each batch is routed
 /// by itself: where experts choose, tokens compete with those of their own batch.
-fn routed(side: &Side, prefix: &str, moe: &MoeConfig, x: &Tensor) -> Result<(Tensor, RouterReport)> {
+fn routed(side: &Layerwise, prefix: &str, moe: &MoeConfig, x: &Tensor) -> Result<(Tensor, RouterReport)> {
     let (tokens, hidden) = (x.size()[0] / 2, x.size()[1]);
     let router = Router::new(&side.stored(), prefix, hidden, moe)?;
     let logits = router.logits(x)?; // [2T, N]
@@ -60,7 +60,7 @@ fn routed(side: &Side, prefix: &str, moe: &MoeConfig, x: &Tensor) -> Result<(Ten
 }
 
 /// What the expert of all tokens adds to `x [2T, D]`; zeros where there is none.
-fn shared(side: &Side, prefix: &str, moe: &MoeConfig, x: &Tensor) -> Result<Tensor> {
+fn shared(side: &Layerwise, prefix: &str, moe: &MoeConfig, x: &Tensor) -> Result<Tensor> {
     let shared = Shared::new(&side.stored(), prefix, x.size()[1], moe)?;
     Ok(shared.map_or_else(|| Ok(x.f_zeros_like()?), |shared| shared.forward(x))?)
 }

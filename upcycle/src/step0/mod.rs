@@ -5,8 +5,8 @@
 
 mod head;
 mod layer;
+mod notes;
 pub mod report;
-mod side;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,9 +15,9 @@ use coppice_models::score::check_tokens;
 use coppice_models::{Checkpoint, Config};
 
 pub use self::report::{LayerReport, LogitsReport, RouterReport, Step0};
-use self::side::Side;
 use crate::convert::options::require;
 use crate::convert::{ConvertError, Result};
+use crate::layerwise::Layerwise;
 
 /// Tokens compared when the caller has no wish.
 pub const DEFAULT_TOKENS: usize = 256;
@@ -88,7 +88,7 @@ pub fn compare(
     let _guard = tch::no_grad_guard();
     same_trunk(&dense.config, &upcycled.config)?;
     let sequences = probe.sequences(&dense.config)?;
-    let (mut from, mut to) = (Side::new(dense, &sequences)?, Side::new(upcycled, &sequences)?);
+    let (mut from, mut to) = (Layerwise::new(dense, &sequences)?, Layerwise::new(upcycled, &sequences)?);
     let count = dense.config.num_hidden_layers;
     let mut layers = Vec::with_capacity(count);
     for index in 0..count {

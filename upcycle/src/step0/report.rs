@@ -1,7 +1,10 @@
 //! What a step-0 report says, as data and as lines of text.
 
-use coppice_models::{Checkpoint, Gate, MoeConfig};
+use coppice_models::{Checkpoint, Config};
 use serde::{Deserialize, Serialize};
+
+use super::notes;
+use crate::methods::Preservation;
 
 /// Largest relative error of the logits that counts as exact in f32.
 pub const EXACT: f64 = 1e-5;
@@ -15,6 +18,9 @@ pub struct Step0 {
     pub tokens: usize,
     /// Whether the relative error of the logits is at most [`EXACT`].
     pub exact: bool,
+    /// What the method claimed; None where the checkpoint's configuration does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub claim: Option<Preservation>,
     /// Losses and logits.
     pub logits: LogitsReport,
     /// Every layer, first to last.
@@ -76,7 +82,9 @@ impl Step0 {
         models: [&Checkpoint; 2],
     ) -> Self {
         let tokens = sequences.iter().map(Vec::len).sum();
-        Self { probe, tokens, exact: logits.relative_error <= EXACT, logits, layers, notes: notes(models) }
+        let (exact, claim) = (logits.relative_error <= EXACT, claim(&models[1].config));
+        let notes = notes::notes(models, exact, claim.as_ref());
+        Self { probe, tokens, exact, claim, logits, layers, notes }
     }
 
     /// The verdict in one sentence.
@@ -104,6 +112,7 @@ impl Step0 {
             format!("  KL(dense||upc.)  {:.2e} nats per token", logits.divergence),
             "  layer   MLP error   residual error   router entropy   expert load min / max".to_owned(),
         ];
+        lines.splice(1..1, self.claim.iter().map(|claim| format!("  claim            {}", claim.sentence())));
         lines.extend(self.layers.iter().map(LayerReport::line));
         lines.extend(self.notes.iter().map(|note| format!("  note: {note}")));
         lines
@@ -123,28 +132,8 @@ impl LayerReport {
     }
 }
 
-fn notes([dense, upcycled]: [&Checkpoint; 2]) -> Vec<String> {
-    let mut notes: Vec<String> = upcycled.config.moe.iter().filter_map(gate_note).collect();
-    if dense.dtype() != upcycled.dtype() {
-        notes.push(format!("stored as {} from {}: rounding is part of every difference", upcycled.dtype(), dense.dtype()));
-    }
-    notes
-}
-
-/// What a gate means for the router's training or for exactness.
-fn gate_note(moe: &MoeConfig) -> Option<String> {
-    let (name, k) = (moe.gate.name(), moe.experts_per_token);
-    match moe.gate {
-        gate if gate.is_constant_at_one() && k == 1 => Some(format!(
-            "gate {name} with K = 1: the weight is the constant 1, so the router gets no gradient; softmax_topk_st gives it one"
-        )),
-        gate if gate.is_expert_choice() => Some(format!(
-            "gate {name}: experts choose among all tokens at hand, later ones too, so it is not causal; generate and score refuse it \
-             unless asked"
-        )),
-        Gate::SoftmaxTopk if k < moe.num_experts => {
-            Some(format!("gate {name}: the weights of the chosen experts sum to less than 1, which scales every converted MLP down"))
-        }
-        _ => None,
-    }
+/// What the method claimed, as the checkpoint's configuration tells it.
+fn claim(upcycled: &Config) -> Option<Preservation> {
+    let record = upcycled.moe.as_ref()?.upcycling.as_ref()?;
+    serde_json::from_value(record.get("preserves")?.clone()).ok()
 }

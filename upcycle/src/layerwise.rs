@@ -1,4 +1,4 @@
-//! One of the two models of a step-0 report: its residual streams, and its tensors fetched when needed.
+//! A model run layer by layer from its mapped file: its residual streams, and its tensors fetched when needed. One layer is in memory.
 
 use coppice_models::init::{Source, Stored};
 use coppice_models::model::{LayerNorm, Linear, Memory, Mlp, Pass};
@@ -12,8 +12,8 @@ use crate::convert::Result;
 // T tokens of all sequences, S of one, D hidden, F MLP width, V vocabulary.
 
 /// A model run from its checkpoint, one part at a time.
-pub(super) struct Side<'a> {
-    pub(super) checkpoint: &'a Checkpoint,
+pub(crate) struct Layerwise<'a> {
+    pub(crate) checkpoint: &'a Checkpoint,
     /// The configuration without experts: what everything but the MLPs is built by.
     trunk: Config,
     rotary: Rotary,
@@ -21,9 +21,9 @@ pub(super) struct Side<'a> {
     streams: Vec<Tensor>,
 }
 
-impl<'a> Side<'a> {
+impl<'a> Layerwise<'a> {
     /// Embeds the sequences.
-    pub(super) fn new(checkpoint: &'a Checkpoint, sequences: &[Vec<i64>]) -> Result<Self> {
+    pub(crate) fn new(checkpoint: &'a Checkpoint, sequences: &[Vec<i64>]) -> Result<Self> {
         let trunk = Config { moe: None, ..checkpoint.config.clone() };
         let rotary = Rotary::new(&trunk, Device::Cpu)?;
         let name = "model.embed_tokens.weight";
@@ -38,7 +38,7 @@ impl<'a> Side<'a> {
     }
 
     /// Runs the attention half of layer `index` on every stream; returns the MLP's input for all tokens, `[T, D]`.
-    pub(super) fn attend(&mut self, index: usize) -> Result<Tensor> {
+    pub(crate) fn attend(&mut self, index: usize) -> Result<Tensor> {
         let layer = model::Layer::new(&WithoutMlp(self.stored()), &self.trunk, index)?;
         let mut inputs = Vec::with_capacity(self.streams.len());
         for x in &mut self.streams {
@@ -51,7 +51,7 @@ impl<'a> Side<'a> {
     }
 
     /// Adds the MLP's output `[T, D]` to the streams.
-    pub(super) fn add(&mut self, y: &Tensor) -> Result<()> {
+    pub(crate) fn add(&mut self, y: &Tensor) -> Result<()> {
         let mut start = 0;
         for x in &mut self.streams {
             let length = x.size()[1];
@@ -62,43 +62,68 @@ impl<'a> Side<'a> {
     }
 
     /// The streams of all tokens, `[T, D]`.
-    pub(super) fn stream(&self) -> Result<Tensor> {
+    pub(crate) fn stream(&self) -> Result<Tensor> {
         Ok(Tensor::f_cat(&self.streams, 1)?.f_squeeze_dim(0)?)
     }
 
     /// The streams after the final norm, `[T, D]`.
-    pub(super) fn normed(&self) -> Result<Tensor> {
+    pub(crate) fn normed(&self) -> Result<Tensor> {
         Ok(LayerNorm::new(&self.stored(), "model.norm", &self.trunk)?.forward(&self.stream()?)?)
     }
 
     /// The gated MLP under `prefix`, in f32.
-    pub(super) fn mlp(&self, prefix: &str) -> Result<Mlp> {
+    pub(crate) fn mlp(&self, prefix: &str) -> Result<Mlp> {
         let linear = |name: &str| -> Result<Linear> { Ok(Linear { weight: self.tensor(&format!("{prefix}.{name}.weight"))?, bias: None }) };
         Ok(Mlp { gate_proj: linear("gate_proj")?, up_proj: linear("up_proj")?, down_proj: linear("down_proj")? })
     }
 
     /// A tensor in f32.
-    pub(super) fn tensor(&self, name: &str) -> Result<Tensor> {
+    pub(crate) fn tensor(&self, name: &str) -> Result<Tensor> {
         Ok(self.stored().tensor(name, &[])?)
     }
 
     /// Gives the mapped pages of layer `index` back.
-    pub(super) fn release_layer(&self, index: usize) -> Result<()> {
+    pub(crate) fn release_layer(&self, index: usize) -> Result<()> {
         let specs = layer_tensors(&self.checkpoint.config, index);
         let held = specs.iter().filter(|spec| self.checkpoint.entry(&spec.name).is_some());
         Ok(held.into_iter().try_for_each(|spec| self.checkpoint.release(&spec.name))?)
     }
 
     /// Gives the mapped pages of the MLP under `prefix` back.
-    pub(super) fn release_mlp(&self, prefix: &str) -> Result<()> {
+    pub(crate) fn release_mlp(&self, prefix: &str) -> Result<()> {
         let names = ["gate_proj", "up_proj", "down_proj"];
         Ok(names.iter().try_for_each(|name| self.checkpoint.release(&format!("{prefix}.{name}.weight")))?)
     }
 
     /// The checkpoint as a source of tensors in f32.
-    pub(super) fn stored(&self) -> Stored<'a> {
+    pub(crate) fn stored(&self) -> Stored<'a> {
         Stored { checkpoint: self.checkpoint, kind: Kind::Float, device: Device::Cpu, owned: false }
     }
+}
+
+/// Runs a dense model over the sequences up to the last of `layers`, ascending; for each of them `see` is given the residual stream
+/// before the layer and the input of its MLP, `[T, D]` each.
+///
+/// # Errors
+/// When a tensor cannot be read, and what `see` returns.
+pub(crate) fn walk(
+    checkpoint: &Checkpoint,
+    sequences: &[Vec<i64>],
+    layers: &[usize],
+    mut see: impl FnMut(&Tensor, &Tensor) -> Result<()>,
+) -> Result<()> {
+    let _guard = tch::no_grad_guard();
+    let mut run = Layerwise::new(checkpoint, sequences)?;
+    for index in 0..=layers.last().copied().unwrap_or_default() {
+        let before = run.stream()?;
+        let input = run.attend(index)?;
+        if layers.contains(&index) {
+            see(&before, &input)?;
+        }
+        run.add(&run.mlp(&format!("model.layers.{index}.mlp"))?.forward(&input)?)?;
+        run.release_layer(index)?;
+    }
+    Ok(())
 }
 
 /// Hands out a layer with an empty MLP, whether the file's is dense or routed: experts are fetched one by one.
