@@ -10,6 +10,7 @@ mod layer;
 mod manifest;
 mod plan;
 mod stream;
+mod words;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
