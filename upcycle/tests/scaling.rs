@@ -48,9 +48,7 @@ fn error([e, g, t]: [i64; 3], gate: Gate, scaling: Scaling, router_init: RouterI
     let stored = Stored { checkpoint: &result, kind: Kind::Float, device: Device::Cpu, owned: true };
     let moe = Moe::new(&stored, "model.layers.0.mlp", D, result.config.moe.as_ref().unwrap()).unwrap();
     let found = tch::no_grad(|| moe.forward(&inputs(), 0, None).unwrap().0);
-    let error = apart(&wanted(&dense), &found);
-    println!("E{e}G{g}T{t} {} {} {}: {error:.3e}", gate.name(), scaling.name(), router_init.name());
-    error
+    apart(&wanted(&dense), &found)
 }
 
 #[test]
@@ -70,7 +68,7 @@ fn softmax_then_topk_is_exact_with_a_zero_router_unless_the_gate_matrix_is_scale
         assert!(error(sizes, Gate::SoftmaxTopk, Scaling::Down, RouterInit::Zero) <= 1e-5);
         assert!(error(sizes, Gate::SoftmaxTopk, Scaling::SqrtUpDown, RouterInit::Zero) <= 1e-5);
         let cube_root = error(sizes, Gate::SoftmaxTopk, Scaling::CubeRoot, RouterInit::Zero);
-        assert!((0.15..0.43).contains(&cube_root), "{cube_root}");
+        assert!((0.16..0.43).contains(&cube_root), "{cube_root}");
     }
 }
 
@@ -79,7 +77,7 @@ fn softmax_then_topk_is_tens_of_per_cent_off_with_a_random_router() {
     for sizes in [[8, 8, 8], [8, 4, 4], [8, 1, 2]] {
         for scaling in [Scaling::Down, Scaling::SqrtUpDown] {
             let error = error(sizes, Gate::SoftmaxTopk, scaling, RouterInit::Normal);
-            assert!((0.3..0.65).contains(&error), "{error}");
+            assert!((0.40..0.60).contains(&error), "{error}");
         }
     }
 }

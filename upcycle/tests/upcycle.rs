@@ -5,12 +5,11 @@ mod support;
 
 use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use conversions::{GO, apart, convert, converted, logits, report};
 use coppice_models::{Checkpoint, Config, Gate, Model};
-use coppice_upcycle::convert::{Account, ConvertError, LayerSelection, MANIFEST, Manifest, Options, Sources, upcycle, upcycle_by};
+use coppice_upcycle::convert::{Account, ConvertError, LayerSelection, MANIFEST, Options, RouterInit, Sources, upcycle, upcycle_by};
 use coppice_upcycle::methods::{Method, Preservation, Projection, Recipe, Target};
 use coppice_upcycle::step0::{self, Probe, Step0};
 use proptest::prelude::*;

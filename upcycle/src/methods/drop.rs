@@ -73,6 +73,6 @@ fn redraw(target: &Target, matrix: &mut Tensor, seed: u64, ratio: f64, indices: 
     let (mean, std) = statistics(&old)?;
     let draws = normal(seed, &purpose(target.layer, target.expert, &format!("drop {name}")), old.numel(), std);
     let new = Tensor::f_from_slice(&draws)?.f_add_scalar(mean)?.f_view(&old.size()[..])?;
-    matrix.f_index_copy_(dim, &at, &new)?;
+    let _ = matrix.f_index_copy_(dim, &at, &new)?;
     Ok(())
 }

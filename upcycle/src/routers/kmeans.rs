@@ -86,20 +86,30 @@ fn sums(points: &Tensor, chosen: &Tensor, nearness: &Tensor, assigned: &[i64], c
     Ok(sums)
 }
 
-/// Points to start from, each drawn with a probability proportional to its squared distance from those drawn before.
+/// Points to start from, each the best of a few drawn with a probability proportional to its squared distance from those before
+/// (greedy k-means++, as scikit-learn has it).
 fn start(points: &Tensor, count: i64, rng: &mut ChaCha8Rng) -> Result<Tensor> {
     let tokens = points.size()[0];
+    let trials = 2 + (count as f64).ln() as usize;
     let mut picked = vec![uniform(tokens, rng)];
-    let mut distances = vec![f64::INFINITY; tokens as usize];
+    let mut distances = nearer(points, picked[0], &vec![f64::INFINITY; tokens as usize])?;
     while (picked.len() as i64) < count {
-        let newest = points.f_get(picked[picked.len() - 1])?;
-        let nearness: Vec<f64> = Vec::try_from(points.f_mv(&newest)?.f_to_kind(Kind::Double)?)?;
-        for (distance, nearness) in distances.iter_mut().zip(nearness) {
-            *distance = distance.min((1.0 - nearness).max(0.0)); // half of the squared distance
+        let drawn = (0..trials).map(|_| proportional(&distances, rng).unwrap_or_else(|| uniform(tokens, rng))).collect::<Vec<_>>();
+        let tried = drawn.into_iter().map(|point| Ok((point, nearer(points, point, &distances)?))).collect::<Result<Vec<_>>>()?;
+        let total = |tried: &(i64, Vec<f64>)| tried.1.iter().sum::<f64>();
+        let best = tried.into_iter().min_by(|a, b| total(a).total_cmp(&total(b)));
+        if let Some((point, left)) = best {
+            picked.push(point);
+            distances = left;
         }
-        picked.push(proportional(&distances, rng).unwrap_or_else(|| uniform(tokens, rng)));
     }
     Ok(points.f_index_select(0, &Tensor::f_from_slice(&picked)?)?)
+}
+
+/// Half of every point's squared distance from the nearest picked one, `point` among them.
+fn nearer(points: &Tensor, point: i64, before: &[f64]) -> Result<Vec<f64>> {
+    let nearness: Vec<f64> = Vec::try_from(points.f_mv(&points.f_get(point)?)?.f_to_kind(Kind::Double)?)?;
+    Ok(before.iter().zip(nearness).map(|(before, nearness)| before.min((1.0 - nearness).max(0.0))).collect())
 }
 
 fn uniform(count: i64, rng: &mut ChaCha8Rng) -> i64 {

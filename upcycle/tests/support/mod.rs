@@ -1,4 +1,5 @@
 //! Small random StableLM 2 checkpoints of every published variant.
+#![allow(dead_code, reason = "every test file uses some of it")]
 
 use std::path::Path;
 
