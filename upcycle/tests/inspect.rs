@@ -1,6 +1,5 @@
 //! Inspections of small routed models: counts against plain loops over the routers' own choices, totals, batch sizes, refusals.
 
-#[allow(dead_code)]
 mod support;
 
 use std::sync::atomic::AtomicBool;
@@ -29,6 +28,9 @@ fn routed(gate: Gate, change: impl Fn(&mut MoeConfig)) -> (tempfile::TempDir, Ch
 fn load(checkpoint: &Checkpoint) -> Model {
     Model::load(checkpoint, Kind::Float, Device::Cpu).unwrap()
 }
+
+/// The choice for a token, its id and its domain.
+type Row<'a> = (&'a Vec<bool>, i64, &'a str);
 
 /// Documents of different lengths, one longer than the context of 64, from two domains.
 fn documents() -> Vec<Document> {
@@ -80,9 +82,9 @@ fn every_share_is_what_plain_loops_over_the_choices_give() {
         let found = report(&alone(&model), &documents, 8192);
         assert_eq!((found.tokens, found.experts, found.experts_per_token), (148, EXPERTS, 2));
         for (place, layer) in found.layers.iter().enumerate() {
-            let rows: Vec<(&Vec<bool>, i64, &str)> =
+            let rows: Vec<Row> =
                 seen.iter().flat_map(|(c, ids, domain)| c[place].iter().zip(*ids).map(|(row, &id)| (row, id, *domain))).collect();
-            let count = |holds: &dyn Fn(&(&Vec<bool>, i64, &str)) -> bool| rows.iter().filter(|row| holds(row)).count() as f64;
+            let count = |holds: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| holds(row)).count() as f64;
             let total: f64 = (0..EXPERTS).map(|i| count(&|row| row.0[i])).sum();
             for i in 0..EXPERTS {
                 let own = count(&|row| row.0[i]);
@@ -103,7 +105,7 @@ fn every_share_is_what_plain_loops_over_the_choices_give() {
 }
 
 /// Mean over ids of the largest share of one expert, weighted by routings, ids with fewer than 8 left out.
-fn vocabulary(rows: &[(&Vec<bool>, i64, &str)]) -> f64 {
+fn vocabulary(rows: &[Row]) -> f64 {
     let (mut weighted, mut all) = (0.0, 0.0);
     for id in 0..67 {
         let to = |expert: usize| rows.iter().filter(|row| row.1 == id && row.0[expert]).count() as f64;

@@ -111,7 +111,8 @@ fn hidden_states_of_prompts_are_those_of_the_model_run_whole() {
     for (name, config) in variants() {
         let (_folder, dense) = open(&config, Dtype::F32);
         let options = |init| Options { layers: "0,2".parse().unwrap(), ..prompted(init) };
-        let ((_a, last), (_b, mean)) = (converted(&dense, &options(RouterInit::Hidden)), converted(&dense, &options(RouterInit::HiddenAvg)));
+        let ((_a, last), (_b, mean)) =
+            (converted(&dense, &options(RouterInit::Hidden)), converted(&dense, &options(RouterInit::HiddenAvg)));
         for layer in [0, 2] {
             let state = |ids: &[i64]| states(&dense, ids).swap_remove(layer)[0].shallow_clone();
             let wanted = by_hand(&prompts(), &|ids| state(ids).get(-1));
@@ -167,7 +168,8 @@ fn rows_that_depend_on_each_other_are_noted_with_their_condition_number() {
     let mut alike = prompts();
     alike[1] = alike[0].clone();
     let root = tempfile::tempdir().unwrap();
-    let manifest = convert(&dense, &Options { router_prompts: alike, ..prompted(RouterInit::CheapEmbed) }, &root.path().join("out")).unwrap();
+    let manifest =
+        convert(&dense, &Options { router_prompts: alike, ..prompted(RouterInit::CheapEmbed) }, &root.path().join("out")).unwrap();
     let note = &manifest.made["model.layers.0.mlp.gate.weight"];
     assert!(note.contains("condition number") && note.contains("above 5"), "{note}");
 }
