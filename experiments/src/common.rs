@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use coppice_models::checkpoint::kind_of;
 use coppice_models::device::{DeviceChoice, Dtype};
 use coppice_models::hub::Hub;
-use coppice_models::{Checkpoint, Model};
+use coppice_models::score::check_causal;
+use coppice_models::{Checkpoint, Config, Model};
 use coppice_upcycle::convert::ConvertError;
 use indicatif::{ProgressBar, ProgressStyle};
 use tch::{Device, Kind};
@@ -132,6 +133,25 @@ impl ModelArgs {
     }
 }
 
+/// Whether a model that looks ahead may be run.
+#[derive(Debug, Clone, Args)]
+pub struct Causality {
+    /// Run a model of expert choice all the same. Its experts choose among the tokens at hand: scores depend on later tokens and on the
+    /// other texts of a batch, and while generating each step chooses among the one new token of each sample.
+    #[arg(long)]
+    allow_expert_choice: bool,
+}
+
+impl Causality {
+    /// Refuses a model that is not causal, unless the user allows it.
+    pub fn check(&self, config: &Config) -> Result<()> {
+        if self.allow_expert_choice {
+            return Ok(());
+        }
+        check_causal(config).map_err(|error| anyhow!("{error}; --allow-expert-choice runs it all the same"))
+    }
+}
+
 /// Opens a device; must come before any other use of libtorch.
 pub fn open_device(choice: DeviceChoice) -> Result<Device> {
     Ok(choice.open()?.device)
@@ -157,5 +177,5 @@ pub fn refuse_existing(path: &Path, overwrite: bool) -> Result<()> {
 /// Reads a whole text file, naming it in the error.
 pub fn read_text(path: &Path) -> Result<String> {
     let bytes = std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
-    String::from_utf8(bytes).map_err(|error| anyhow::anyhow!("{}: not UTF-8 at byte {}", path.display(), error.utf8_error().valid_up_to()))
+    String::from_utf8(bytes).map_err(|error| anyhow!("{}: not UTF-8 at byte {}", path.display(), error.utf8_error().valid_up_to()))
 }

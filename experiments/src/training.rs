@@ -11,6 +11,7 @@ pub fn run(trainer: &mut Trainer, resume: Resume, what: &str) -> Result<Outcome>
     coppice_models::allocator::keep_freed_for_training();
     let bar = progress(0, what);
     let mut tell = |event: &Event| match event {
+        Event::Note { text } => bar.suspend(|| output::say(text)),
         Event::Step(at) => {
             bar.set_length(at.steps);
             bar.set_position(at.step);

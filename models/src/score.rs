@@ -99,6 +99,21 @@ pub fn check_tokens(config: &Config, tokens: &[i64]) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a model whose experts choose their tokens among all at hand: what it says of a token depends on tokens after it, so that its
+/// log-probabilities are no predictions and what it generates is not what it was trained to. [`score`] and
+/// [`generate`](crate::generate::generate) run it all the same; whoever asks on a user's behalf asks here first.
+///
+/// # Errors
+/// When the gate is one of expert choice.
+pub fn check_causal(config: &Config) -> Result<()> {
+    match config.moe.as_ref().map(|moe| moe.gate).filter(|gate| gate.is_expert_choice()) {
+        None => Ok(()),
+        Some(gate) => {
+            Err(Error::Input(format!("gate {} lets experts choose among all tokens, later ones too: not a causal model", gate.name())))
+        }
+    }
+}
+
 /// Right-padded ids `[B, S]` on the model's device, and the lengths.
 pub(crate) fn pad(sequences: &[Vec<i64>], model: &Model) -> Result<(Tensor, Vec<i64>)> {
     let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use coppice_models::config::MoeConfig;
+use coppice_models::config::{MoeConfig, SharedExpert};
 use coppice_models::init::Source;
 use coppice_models::moe::Moe;
 use serde::Deserialize;
@@ -28,6 +28,10 @@ struct Golden {
 struct Case {
     gate: String,
     experts_per_token: i64,
+    router_bias: Option<Vec<f32>>,
+    logit_norm: Option<f64>,
+    group_size: Option<i64>,
+    shared: Option<String>, // "plain" or "gated"
     output: Vec<Vec<f64>>,
     gradients: BTreeMap<String, Vec<Vec<f64>>>,
 }
@@ -37,11 +41,17 @@ fn make(name: &str, recipe: &Recipe) -> Tensor {
     Tensor::from_slice(&values).view(&recipe.shape[..]).set_requires_grad(true)
 }
 
-impl Source for Golden {
+/// The tensors of one case.
+struct Made<'a>(&'a Golden, &'a Case);
+
+impl Source for Made<'_> {
     fn tensor(&self, name: &str, shape: &[i64]) -> coppice_models::Result<Tensor> {
         let name = name.strip_prefix("mlp.").expect("the prefix the test gave");
-        assert_eq!(self.tensors[name].shape, shape, "{name}");
-        Ok(make(name, &self.tensors[name]))
+        if name == "gate.e_score_correction_bias" {
+            return Ok(Tensor::from_slice(self.1.router_bias.as_ref().expect("a bias")).view(shape));
+        }
+        assert_eq!(self.0.tensors[name].shape, shape, "{name}");
+        Ok(make(name, &self.0.tensors[name]))
     }
 
     fn optional(&self, name: &str, shape: &[i64]) -> coppice_models::Result<Option<Tensor>> {
@@ -56,16 +66,21 @@ impl Source for Golden {
 
 impl Golden {
     fn layer(&self, case: &Case) -> Moe {
-        let router = &self.tensors["gate.weight"].shape;
+        let (router, width) = (&self.tensors["gate.weight"].shape, |name: &str| self.tensors[name].shape[0]);
+        let shared = |kind: &String| SharedExpert { intermediate_size: width("shared_expert.gate_proj.weight"), gated: kind == "gated" };
         let config = MoeConfig {
             num_experts: router[0],
             experts_per_token: case.experts_per_token,
             gate: case.gate.parse().expect("a known gate"),
             layers: vec![0],
-            expert_intermediate_size: self.tensors["experts.0.gate_proj.weight"].shape[0],
-            ..MoeConfig::default()
+            expert_intermediate_size: width("experts.0.gate_proj.weight"),
+            router_bias: case.router_bias.is_some(),
+            router_logit_norm: case.logit_norm,
+            router_group_size: case.group_size.unwrap_or(1),
+            shared_expert: case.shared.as_ref().map(shared),
+            upcycling: None,
         };
-        Moe::new(self, "mlp", router[1], &config).expect("a layer")
+        Moe::new(&Made(self, case), "mlp", router[1], &config).expect("a layer")
     }
 }
 
@@ -78,23 +93,40 @@ fn near(what: &str, found: &Tensor, expected: &[Vec<f64>]) {
 }
 
 #[test]
-fn every_gate_matches_the_loop() {
+fn every_case_matches_the_loop() {
     let golden: Golden = golden::read("moe");
-    for case in &golden.cases {
-        let what = format!("{}, top {}", case.gate, case.experts_per_token);
+    for (number, case) in golden.cases.iter().enumerate() {
+        let what = format!("case {number}, {}, top {}", case.gate, case.experts_per_token);
         let (layer, x) = (golden.layer(case), make("x", &golden.inputs["x"]));
         let (y, routing) = layer.forward(&x, 0, None).expect("a forward pass");
         near(&what, &y, &case.output);
         assert_eq!(routing.counts.sum(Kind::Int64).int64_value(&[]), x.size()[0] * case.experts_per_token, "{what}");
         let pull = make("output_gradient", &golden.inputs["output_gradient"]).detach();
         (y * pull).sum(Kind::Float).backward();
-        let expert = |packed: &Tensor| packed.grad().get(1);
-        near(&format!("{what}, x"), &x.grad(), &case.gradients["x"]);
-        near(&format!("{what}, router"), &router_gradient(&layer.router.weight), &case.gradients["gate.weight"]);
-        near(&format!("{what}, gate"), &expert(&layer.gate_proj), &case.gradients["experts.1.gate_proj.weight"]);
-        near(&format!("{what}, up"), &expert(&layer.up_proj), &case.gradients["experts.1.up_proj.weight"]);
-        near(&format!("{what}, down"), &expert(&layer.down_proj), &case.gradients["experts.1.down_proj.weight"]);
+        let found = gradients(&layer, &x);
+        assert!(case.gradients.keys().all(|name| found.contains_key(name.as_str())), "{what}: a gradient is not compared");
+        for (name, gradient) in &found {
+            near(&format!("{what}, {name}"), gradient, &case.gradients[*name]);
+        }
     }
+}
+
+/// Every gradient of a layer that the golden file has, under its name there.
+fn gradients(layer: &Moe, x: &Tensor) -> BTreeMap<&'static str, Tensor> {
+    let mut found = BTreeMap::from([
+        ("x", x.grad()),
+        ("gate.weight", router_gradient(&layer.router.weight)),
+        ("experts.1.gate_proj.weight", layer.gate_proj.grad().get(1)),
+        ("experts.1.up_proj.weight", layer.up_proj.grad().get(1)),
+        ("experts.1.down_proj.weight", layer.down_proj.grad().get(1)),
+    ]);
+    if let Some(shared) = &layer.shared {
+        found.insert("shared_expert.gate_proj.weight", shared.mlp.gate_proj.weight.grad());
+        found.insert("shared_expert.up_proj.weight", shared.mlp.up_proj.weight.grad());
+        found.insert("shared_expert.down_proj.weight", shared.mlp.down_proj.weight.grad());
+        found.extend(shared.gate.as_ref().map(|gate| ("shared_expert_gate.weight", gate.grad())));
+    }
+    found
 }
 
 /// Zero where the gate gives the router none.

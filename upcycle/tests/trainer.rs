@@ -1,68 +1,22 @@
 //! Whole training runs of tiny models: learning, accumulation, resuming bit by bit, and everything that must stop a run.
 
+mod tiny;
+
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use coppice_models::config::{Config, Gate, MoeConfig};
-use coppice_models::init::{Random, stream, unit};
+use coppice_models::config::Gate;
+use coppice_models::init::{stream, unit};
 use coppice_models::model::Memory;
 use coppice_models::state::Parameter;
 use coppice_models::{Checkpoint, Model};
-use coppice_upcycle::train::metrics::{Line, StepMetrics, read};
+use coppice_upcycle::train::metrics::Line;
 use coppice_upcycle::train::trainer::load_for_training;
 use coppice_upcycle::train::{Event, Outcome, Resume, TokenStream, TrainConfig, TrainError, Trainer, checkpoint, evaluate_loss};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
-
-const STEPS: u64 = 12;
-
-fn config(vocabulary: i64, moe: Option<(i64, Gate)>) -> Config {
-    let config = Config::from_json(&json!({
-        "model_type": "stablelm", "vocab_size": vocabulary, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2,
-        "num_attention_heads": 2, "max_position_embeddings": 64, "use_qkv_bias": true, "tie_word_embeddings": moe.is_none(),
-    }));
-    let experts = |(k, gate)| MoeConfig {
-        num_experts: 4,
-        experts_per_token: k,
-        gate,
-        layers: vec![1],
-        expert_intermediate_size: 48,
-        ..MoeConfig::default()
-    };
-    Config { moe: moe.map(experts), ..config.unwrap() }
-}
-
-fn model(config: &Config) -> Model {
-    Model::new(&Random { config, seed: 7, std: 0.05, device: Device::Cpu }, config, Device::Cpu).unwrap()
-}
-
-fn tokens(seed: u64, count: usize) -> TokenStream {
-    let mut rng = stream(seed, "tokens");
-    TokenStream::new((0..count).map(|_| (unit(&mut rng) * 60.0) as u32).collect::<Vec<_>>())
-}
-
-fn recipe(changes: &Value) -> TrainConfig {
-    let mut recipe = json!({
-        "steps": STEPS, "sequence_length": 16, "batch_size": 4, "micro_batch_size": 3, "seed": 3,
-        "schedule": {"peak": 1e-2, "warmup_steps": 3}, "validation": {"every_steps": 5}, "log": {"expert_load_every": 4},
-        "checkpoints": {"every_steps": 2, "keep_last": 3},
-    });
-    recipe.as_object_mut().unwrap().extend(changes.as_object().unwrap().clone());
-    serde_json::from_value(recipe).unwrap()
-}
-
-fn top_1() -> Config {
-    config(64, Some((1, Gate::SoftmaxTopkSt)))
-}
-
-fn trainer(config: &Config, recipe: TrainConfig, folder: &Path) -> Trainer {
-    Trainer::new(model(config), recipe, tokens(1, 700), Some(tokens(2, 100)), folder).unwrap()
-}
-
-fn run(trainer: &mut Trainer, resume: Resume) -> Result<Outcome, TrainError> {
-    trainer.run(resume, &mut |_| {}, &AtomicBool::new(false))
-}
+use tiny::{STEPS, biased, bits, config, everything, metrics, model, noise, recipe, run, step_lines, tokens, top_1, trainer};
 
 /// Runs until step `last` is done, then asks for an interruption.
 fn run_until(trainer: &mut Trainer, last: u64, resume: Resume) -> Outcome {
@@ -75,38 +29,19 @@ fn run_until(trainer: &mut Trainer, last: u64, resume: Resume) -> Outcome {
     trainer.run(resume, &mut watch, &stop).unwrap()
 }
 
-/// Weights, moments and number of updates, bit for bit.
-fn bits(trainer: &Trainer) -> (Vec<Vec<u32>>, u64) {
-    let all = trainer.optimizer().parameters().chain(trainer.optimizer().moments());
-    let flat = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach().flatten(0, -1)).unwrap();
-    (all.map(|p| flat(&p.tensor).into_iter().map(f32::to_bits).collect()).collect(), trainer.optimizer().updates())
-}
-
-/// The metrics without what depends on the clock.
-fn metrics(folder: &Path) -> Vec<Line> {
-    let timeless = |line| match line {
-        Line::Step(step) => Line::Step(StepMetrics { tokens_per_second: 0.0, ..step }),
-        other => other,
-    };
-    read(&folder.join("metrics.jsonl")).unwrap().into_iter().map(timeless).collect()
-}
-
-fn step_lines(folder: &Path) -> Vec<StepMetrics> {
-    metrics(folder).into_iter().filter_map(|line| if let Line::Step(step) = line { Some(step) } else { None }).collect()
-}
-
 #[test]
 fn an_interrupted_run_resumes_bit_by_bit() {
-    for config in [config(64, None), top_1()] {
+    let _alone = noise();
+    for (config, changes) in [(config(64, None), json!({})), (top_1(), json!({})), (biased(), everything())] {
         let (straight, stopped) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let mut whole = trainer(&config, recipe(&json!({})), straight.path());
+        let mut whole = trainer(&config, recipe(&changes), straight.path());
         run(&mut whole, Resume::Never).unwrap();
-        let mut first = trainer(&config, recipe(&json!({})), stopped.path());
+        let mut first = trainer(&config, recipe(&changes), stopped.path());
         let outcome = run_until(&mut first, 7, Resume::Auto);
         let checkpoint = stopped.path().join("checkpoints/step-00000007");
         assert_eq!(outcome, Outcome::Interrupted { step: 7, checkpoint });
         assert!(!stopped.path().join("model").exists());
-        let mut second = trainer(&config, recipe(&json!({})), stopped.path());
+        let mut second = trainer(&config, recipe(&changes), stopped.path());
         run(&mut second, Resume::Auto).unwrap();
         assert_eq!(bits(&second), bits(&whole));
         assert_eq!(metrics(stopped.path()), metrics(straight.path()));
@@ -124,13 +59,14 @@ fn dies_when_told_to() {
             std::process::abort();
         }
     };
-    trainer(&top_1(), recipe(&json!({})), Path::new(&folder)).run(Resume::Auto, &mut watch, &AtomicBool::new(false)).unwrap();
+    trainer(&biased(), recipe(&everything()), Path::new(&folder)).run(Resume::Auto, &mut watch, &AtomicBool::new(false)).unwrap();
 }
 
 #[test]
 fn a_killed_run_resumes_bit_by_bit() {
+    let _alone = noise();
     let (straight, killed) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let mut whole = trainer(&top_1(), recipe(&json!({})), straight.path());
+    let mut whole = trainer(&biased(), recipe(&everything()), straight.path());
     run(&mut whole, Resume::Never).unwrap();
     let mut rng = stream(u64::from(std::process::id()), "a random step");
     for earliest in [2, 7] {
@@ -143,7 +79,7 @@ fn a_killed_run_resumes_bit_by_bit() {
             .unwrap();
         assert!(child.status.signal().is_some(), "step {step}: {child:?}");
     }
-    let mut resumed = trainer(&top_1(), recipe(&json!({})), killed.path());
+    let mut resumed = trainer(&biased(), recipe(&everything()), killed.path());
     run(&mut resumed, Resume::Auto).unwrap();
     assert_eq!(bits(&resumed), bits(&whole));
     assert_eq!(metrics(killed.path()), metrics(straight.path()));
@@ -267,7 +203,11 @@ fn the_log_holds_router_norms_and_loads() {
     // Mixtral's order at top-1 gives the constant weight 1: without a balance loss its router gets no gradient at all.
     let folder = tempfile::tempdir().unwrap();
     let config = config(64, Some((1, Gate::TopkSoftmax)));
-    run(&mut trainer(&config, recipe(&json!({"losses": {"balance_coefficient": 0.0}})), folder.path()), Resume::Never).unwrap();
+    run(
+        &mut trainer(&config, recipe(&json!({"losses": {"balance_coefficient": 0.0, "z_coefficient": 0.0}})), folder.path()),
+        Resume::Never,
+    )
+    .unwrap();
     assert!(step_lines(folder.path()).iter().all(|line| line.router_grad_norm == Some(0.0)));
 }
 

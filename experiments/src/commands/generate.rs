@@ -13,7 +13,7 @@ use coppice_models::tokenizer::Tokenizer;
 use coppice_models::{Checkpoint, Model};
 use serde_json::json;
 
-use crate::common::{ModelArgs, Outcome, read_text};
+use crate::common::{Causality, ModelArgs, Outcome, read_text};
 use crate::output;
 
 /// Generates from a prompt: text, or with --json a record whose every token carries log-probability, entropy and alternatives.
@@ -22,6 +22,8 @@ use crate::output;
 pub struct GenerateArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    causality: Causality,
     /// The prompt.
     #[arg(long, value_name = "TEXT")]
     prompt: Option<String>,
@@ -84,6 +86,7 @@ impl GenerateArgs {
     pub fn run(&self) -> Result<Outcome> {
         self.sampling().check()?;
         let checkpoint = self.model.open()?;
+        self.causality.check(&checkpoint.config)?;
         let tokenizer = self.tokenizer(&checkpoint)?;
         let (prompt, ids) = self.prompt(&checkpoint, tokenizer.as_ref())?;
         coppice_models::score::check_tokens(&checkpoint.config, &ids)?;

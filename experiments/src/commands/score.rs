@@ -10,7 +10,7 @@ use coppice_models::score::{TokenScores, score};
 use coppice_models::tokenizer::Tokenizer;
 use serde::{Deserialize, Serialize};
 
-use crate::common::{Interrupted, ModelArgs, Outcome, check_interrupt, progress, refuse_existing};
+use crate::common::{Causality, Interrupted, ModelArgs, Outcome, check_interrupt, progress, refuse_existing};
 use crate::{jsonl, output};
 
 /// Scores each line of a JSONL file of {"text"} or {"tokens"}: log-probability and entropy of every token, in nats.
@@ -18,6 +18,8 @@ use crate::{jsonl, output};
 pub struct ScoreArgs {
     #[command(flatten)]
     model: ModelArgs,
+    #[command(flatten)]
+    causality: Causality,
     /// JSONL: one {"text": "..."} or {"tokens": [...]} a line, with an "id" if you like.
     #[arg(long, value_name = "F.jsonl")]
     input: PathBuf,
@@ -67,6 +69,7 @@ impl ScoreArgs {
         refuse_existing(&self.output, self.overwrite)?;
         let items: Vec<Item> = jsonl::read(&self.input)?;
         let checkpoint = self.model.open()?;
+        self.causality.check(&checkpoint.config)?;
         let sequences = self.tokenize(&items, &checkpoint.folder)?;
         self.check(&sequences, &checkpoint.config)?;
         let (_, model) = self.model.load()?;

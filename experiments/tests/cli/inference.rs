@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Folder, coppice, done, json_of, stderr, stdout};
+use crate::support::{Folder, coppice, done, json_of, refused, stderr, stdout};
 
 /// Scores what stands in `in.jsonl` and returns the lines.
 fn score(folder: &Folder, content: &str, options: &[&str]) -> Vec<Value> {
@@ -153,6 +153,24 @@ fn a_record_is_what_detect_reads() {
     assert!(
         (verdict["scores"]["msp"].as_f64().unwrap() + total.exp() - 1.0).abs() < 1e-9 || verdict["scores"]["msp"].as_f64() == Some(-total)
     );
+}
+
+#[test]
+fn expert_choice_is_run_only_where_it_is_allowed() {
+    let folder = Folder::with_model();
+    let (model, moe) = (folder.arg("model"), folder.arg("moe"));
+    let made = ["upcycle", "--model", &model, "--output", &moe, "--experts", "4", "--top-k", "2", "--gate", "expert_choice", "--no-report"];
+    done(&mut coppice(made));
+    let (input, output) = (folder.write("in.jsonl", "{\"text\":\"hello there\"}\n"), folder.arg("out.jsonl"));
+    let generate = ["generate", "--json", "--model", &moe, "--prompt", "hello", "--max-new-tokens", "3"];
+    let score = ["score", "--json", "--model", &moe, "--input", &input, "--output", &output];
+    for command in [&generate[..], &score[..]] {
+        let told = refused(&mut coppice(command));
+        assert!(told.contains("not a causal model") && told.contains("--allow-expert-choice"), "{told}");
+        assert!(!folder.path("out.jsonl").exists());
+        json_of(coppice(command).arg("--allow-expert-choice"));
+    }
+    assert_eq!(folder.lines("out.jsonl").len(), 1);
 }
 
 #[test]

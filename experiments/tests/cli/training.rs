@@ -83,31 +83,38 @@ fn a_dry_run_plans_and_writes_nothing() {
     assert_eq!(folder.names(), before);
 }
 
-#[test]
-fn an_upcycled_model_is_trained_with_its_router_in_the_log() {
-    let folder = Folder::with_model();
+/// Upcycles the tiny model to four experts at top-1 and trains it for three steps, `rest` the last lines of its recipe.
+fn train_top_1(folder: &Folder, gate: &str, rest: &str) -> std::process::Output {
     let (model, moe) = (folder.arg("model"), folder.arg("moe"));
-    done(&mut coppice([
-        "upcycle",
-        "--model",
-        &model,
-        "--output",
-        &moe,
-        "--experts",
-        "4",
-        "--top-k",
-        "1",
-        "--gate",
-        "softmax_topk_st",
-        "--no-report",
-    ]));
-    let recipe = recipe::write(&folder, "steps = 3\nschedule = { peak = 1e-3 }\nlog = { expert_load_every = 1 }");
+    let made = ["upcycle", "--model", &model, "--output", &moe, "--experts", "4", "--top-k", "1", "--gate", gate, "--no-report"];
+    done(&mut coppice(made));
+    let recipe = recipe::write(folder, &format!("steps = 3\nschedule = {{ peak = 1e-3 }}\n{rest}"));
     let text =
         fs::read_to_string(&recipe).unwrap().replace(&format!("config = \"{model}/config.json\""), &format!("checkpoint = \"{moe}\""));
     let recipe = folder.write("recipe.toml", text.replace("seed = 3\n", ""));
-    done(&mut train(&folder, &recipe, "run", ""));
+    done(&mut train(folder, &recipe, "run", ""))
+}
+
+#[test]
+fn an_upcycled_model_is_trained_with_its_router_in_the_log() {
+    let folder = Folder::with_model();
+    let output = train_top_1(&folder, "softmax_topk_st", "log = { expert_load_every = 1 }");
+    assert!(!stderr(&output).contains("gradient"), "{}", stderr(&output));
     let first = &folder.lines("run/metrics.jsonl")[0];
     assert!(first["router_grad_norm"].as_f64().unwrap() > 0.0, "{first}");
-    let shares: f64 = first["expert_load"][0]["share"].as_array().unwrap().iter().filter_map(serde_json::Value::as_f64).sum();
+    let load = &first["expert_load"][0];
+    let shares: f64 = load["share"].as_array().unwrap().iter().filter_map(serde_json::Value::as_f64).sum();
     assert!((shares - 1.0).abs() < 1e-6, "{first}");
+    assert!(load["similarity"].as_f64().unwrap() > 0.9, "copies after one step: {first}");
+    assert!(load["load_entropy"].as_f64().unwrap() > 0.0 && load["dead"].is_u64() && load["drop_rate"].as_f64() == Some(0.0), "{first}");
+    assert!(first["balance_per_layer"].is_array() && first["z_per_layer"].is_array(), "{first}");
+}
+
+#[test]
+fn what_routers_cannot_learn_from_is_said_once() {
+    let folder = Folder::with_model();
+    let output = train_top_1(&folder, "topk_softmax", "losses = { balance_coefficient = 0.0 }\nrouting = { capacity = { factor = 1.0 } }");
+    let told = stderr(&output);
+    assert_eq!(told.matches("softmax_topk_st").count(), 1, "{told}");
+    assert_eq!(told.matches("the balance loss is off").count(), 1, "{told}");
 }

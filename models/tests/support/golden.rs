@@ -67,6 +67,7 @@ pub(crate) fn cases() -> Vec<(String, Case)> {
     names.into_iter().map(|name| (name.clone(), read(&format!("parity/{name}")))).collect()
 }
 
-fn folder() -> PathBuf {
+/// Where the golden files lie.
+pub(crate) fn folder() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
 }

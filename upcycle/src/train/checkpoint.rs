@@ -32,14 +32,17 @@ pub struct State {
     pub tokens: u64,
     /// Where reading goes on.
     pub data: DataPosition,
+    /// Coefficients of the balance losses, one a routed layer, where they are adaptive.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub balance_coefficients: Vec<f64>,
     /// The settings that decide the weights.
     pub recipe: TrainConfig,
     /// Hash of them.
     pub recipe_hash: String,
 }
 
-/// Where in the data a run stands. The order of reading is drawn by a counter-based generator from seed and epoch, so that the position
-/// is the whole state of the random numbers: training draws no others.
+/// Where in the data a run stands. The order of reading is drawn by a counter-based generator from seed and epoch, the routers' noise by
+/// one seeded anew in every micro-batch, so that the position and the step are the whole state of the random numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DataPosition {
     /// Sequences read.
@@ -66,7 +69,8 @@ impl State {
         let (generator, seed) = ("chacha8".to_owned(), config.seed);
         let data = DataPosition { sequences, epoch: sequences / blocks as u64, generator, seed, tokens_hash: tokens_hash.to_owned() };
         let recipe_hash = blake3::hash(text.as_bytes()).to_hex().to_string();
-        Ok(Self { step, tokens: step * config.tokens_per_step(), data, recipe, recipe_hash })
+        let tokens = step * config.tokens_per_step();
+        Ok(Self { step, tokens, data, balance_coefficients: Vec::new(), recipe, recipe_hash })
     }
 
     /// Refuses a state found at `path` that does not belong to the run that expects `self` at the same step.

@@ -42,12 +42,21 @@ pub struct StepMetrics {
     pub tokens: u64,
     /// Mean cross entropy per token, nats.
     pub loss: f64,
-    /// Load-balance loss, mean over routed layers; 1 at best, without its coefficient.
+    /// Load-balance loss, mean over routed layers; 1 at best, without its coefficient. None with expert choice.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub balance: Option<f64>,
+    /// The same, layer by layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance_per_layer: Option<Vec<f64>>,
+    /// Coefficients the balance losses of this step had, where they are adaptive.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub balance_coefficient_per_layer: Option<Vec<f64>>,
     /// Router z-loss, mean over routed layers, without its coefficient.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub z: Option<f64>,
+    /// The same, layer by layer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub z_per_layer: Option<Vec<f64>>,
     /// Learning rate.
     pub lr: f64,
     /// L2 norm of the gradient before clipping.
@@ -74,10 +83,23 @@ pub struct ExpertLoad {
     pub max: f64,
     /// The idlest expert's share.
     pub min: f64,
+    /// Entropy of the shares, nats: `ln N` where they are even, 0 where one expert gets everything. These and what follows are absent
+    /// in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load_entropy: Option<f64>,
+    /// Experts that no token of the step chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead: Option<usize>,
+    /// Share of assignments that were dropped for want of room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drop_rate: Option<f64>,
+    /// Mean cosine similarity over the pairs of experts after the step, in the steps in which it was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<f64>,
 }
 
 impl ExpertLoad {
-    /// Shares of `counts` assignments per expert.
+    /// Shares of `counts` assignments per expert, of which none was dropped.
     ///
     /// # Errors
     /// When nothing was assigned.
@@ -88,7 +110,9 @@ impl ExpertLoad {
         }
         let share: Vec<f64> = counts.iter().map(|&count| count as f64 / total as f64).collect();
         let (max, min) = share.iter().fold((0.0, 1.0), |(max, min), &s| (f64::max(max, s), f64::min(min, s)));
-        Ok(Self { layer, share, max, min })
+        let entropy = -share.iter().filter(|&&s| s > 0.0).map(|s| s * s.ln()).sum::<f64>();
+        let (load_entropy, dead) = (Some(entropy.max(0.0)), Some(counts.iter().filter(|&&count| count == 0).count()));
+        Ok(Self { layer, share, max, min, load_entropy, dead, drop_rate: Some(0.0), similarity: None })
     }
 }
 
@@ -162,9 +186,8 @@ mod tests {
     use super::*;
 
     fn step(step: u64) -> Line {
-        let (balance, z, router_grad_norm, expert_load) = (None, None, None, None);
-        let (tokens, loss, lr, grad_norm, tokens_per_second) = (step * 8, 1.5, 0.1, 2.0, 100.0);
-        Line::Step(StepMetrics { step, tokens, loss, balance, z, lr, grad_norm, router_grad_norm, expert_load, tokens_per_second })
+        let text = r#"{"step":0,"tokens":8,"loss":1.5,"lr":0.1,"grad_norm":2.0,"tokens_per_second":100.0}"#;
+        Line::Step(StepMetrics { step, ..serde_json::from_str(text).unwrap() })
     }
 
     #[test]
@@ -185,7 +208,19 @@ mod tests {
     #[test]
     fn shares_sum_to_one() {
         let load = ExpertLoad::new(3, &[6, 0, 2]).unwrap();
-        assert_eq!(load, ExpertLoad { layer: 3, share: vec![0.75, 0.0, 0.25], max: 0.75, min: 0.0 });
+        assert_eq!((load.layer, &load.share[..], load.max, load.min), (3, &[0.75, 0.0, 0.25][..], 0.75, 0.0));
+        let entropy = 0.75 * (4.0_f64 / 3.0).ln() + 0.25 * 4_f64.ln();
+        assert!((load.load_entropy.unwrap() - entropy).abs() < 1e-15 && load.dead == Some(1) && load.drop_rate == Some(0.0));
+        assert_eq!(ExpertLoad::new(0, &[5, 0]).unwrap().load_entropy, Some(0.0));
         assert!(ExpertLoad::new(0, &[0, 0]).is_err());
+    }
+
+    #[test]
+    fn lines_of_earlier_versions_are_read() {
+        let old = r#"{"step":1,"tokens":8,"loss":1.5,"balance":1.1,"z":2.0,"lr":0.1,"grad_norm":2.0,"router_grad_norm":0.1,
+            "expert_load":[{"layer":0,"share":[1.0],"max":1.0,"min":1.0}],"tokens_per_second":9.0}"#;
+        let Line::Step(line) = serde_json::from_str(old).unwrap() else { panic!() };
+        let load = &line.expert_load.unwrap()[0];
+        assert_eq!((load.load_entropy, load.dead, line.z_per_layer), (None, None, None));
     }
 }

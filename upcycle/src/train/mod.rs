@@ -3,13 +3,16 @@
 //! One seed decides everything: on CPU the same recipe gives the same bits, and a run that was interrupted or killed and then resumed
 //! ends in the same weights as one that was not. A run folder holds `metrics.jsonl`, `checkpoints/step-…/` and, at the end, `model/`.
 
+pub mod balancing;
 pub mod checkpoint;
 mod clock;
 pub mod data;
 pub mod error;
+pub mod experts;
 pub mod export;
 pub mod losses;
 pub mod metrics;
+pub mod notes;
 pub mod optimizer;
 pub mod progress;
 pub mod recipe;

@@ -55,6 +55,11 @@ pub struct Progress {
 /// Something the caller may want to show.
 #[derive(Debug)]
 pub enum Event<'a> {
+    /// Something about the model or the recipe that is worth knowing before the first step.
+    Note {
+        /// One sentence.
+        text: &'a str,
+    },
     /// A damaged checkpoint was passed over.
     Skipped {
         /// Its folder.

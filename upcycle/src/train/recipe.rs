@@ -1,7 +1,10 @@
 //! The settings of a training run, as a recipe states them. Unknown keys are refused.
 
+mod router;
+
 use serde::{Deserialize, Serialize};
 
+pub use self::router::{LogConfig, LossConfig, RoutingConfig};
 use super::error::{Result, TrainError};
 use super::schedule::Schedule;
 
@@ -22,7 +25,7 @@ pub struct TrainConfig {
     /// In which order the sequences come.
     #[serde(default)]
     pub order: Order,
-    /// Seed of the data order.
+    /// Seed of the data order and of the routers' noise.
     #[serde(default)]
     pub seed: u64,
     /// Learning rate over the steps.
@@ -33,6 +36,9 @@ pub struct TrainConfig {
     /// Losses beside the cross entropy (routed models only).
     #[serde(default)]
     pub losses: LossConfig,
+    /// Noise, capacity and balancing bias (routed models only).
+    #[serde(default)]
+    pub routing: RoutingConfig,
     /// Measuring on held-out tokens.
     #[serde(default)]
     pub validation: ValidationConfig,
@@ -82,22 +88,6 @@ impl Default for OptimizerConfig {
     }
 }
 
-/// Router losses.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LossConfig {
-    /// Weight of the load-balance loss, whose minimum is 1 (1e-2 in arXiv 2410.07524).
-    pub balance_coefficient: f64,
-    /// Weight of the router z-loss (1e-3 in ST-MoE, arXiv 2202.08906; of no effect in 2410.07524, so off).
-    pub z_coefficient: f64,
-}
-
-impl Default for LossConfig {
-    fn default() -> Self {
-        Self { balance_coefficient: 0.01, z_coefficient: 0.0 }
-    }
-}
-
 /// Measuring on held-out tokens; always done after the last step where there are any.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -124,20 +114,6 @@ impl Default for CheckpointConfig {
     }
 }
 
-/// What stands in `metrics.jsonl` beside what every step has.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// Steps between two lines with the experts' loads; 0 = never.
-    pub expert_load_every: u64,
-}
-
-impl Default for LogConfig {
-    fn default() -> Self {
-        Self { expert_load_every: 10 }
-    }
-}
-
 impl TrainConfig {
     /// Sequences per forward pass.
     pub fn micro_batch(&self) -> usize {
@@ -159,8 +135,8 @@ impl TrainConfig {
         require((1..=1 << 24).contains(&self.batch_size), || outside("batch_size", self.batch_size, "1 to 2^24"))?;
         self.schedule.check(self.steps)?;
         self.optimizer.check()?;
-        coefficient("losses.balance_coefficient", self.losses.balance_coefficient)?;
-        coefficient("losses.z_coefficient", self.losses.z_coefficient)?;
+        self.losses.check()?;
+        self.routing.check()?;
         require(self.checkpoints.keep_last > 0, || "checkpoints.keep_last is 0, expected at least 1".into())
     }
 

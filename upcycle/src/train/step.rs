@@ -1,17 +1,26 @@
 //! One step's forward and backward passes: micro-batches in, accumulated gradients and losses out.
 
+mod accumulated;
+mod routers;
+
 use coppice_models::Model;
+use coppice_models::init::stream;
 use coppice_models::model::Memory;
 use coppice_models::moe::Routing;
 use coppice_models::state::Parameter;
+use rand::Rng;
 use tch::{Kind, Tensor};
 
+use self::accumulated::{Accumulated, Part};
+use self::routers::RouterLosses;
 use super::data::shifted;
-use super::error::{Result, TrainError};
-use super::losses::{HeadGradients, added, balance, cross_entropy_gradients, over_layers, router_z};
-use super::metrics::ExpertLoad;
+use super::error::Result;
+use super::experts::Tally;
+use super::losses::{HeadGradients, cross_entropy_gradients};
 use super::optimizer::all_defined;
-use super::recipe::LossConfig;
+use super::recipe::TrainConfig;
+
+// b sequences of a micro-batch, S tokens of each, T all of them, D hidden, L routed layers.
 
 /// What a step's passes found, before the optimizer moves anything.
 #[derive(Debug)]
@@ -20,114 +29,92 @@ pub(super) struct Gradients {
     pub(super) tensors: Vec<Tensor>,
     /// Mean cross entropy per token, nats.
     pub(super) loss: f64,
-    /// Balance loss and z-loss, means over routed layers and tokens; none for a dense model.
-    pub(super) router: Option<[f64; 2]>,
-    counts: Vec<(usize, Tensor)>, // layer, tokens per expert [N]
+    /// Balance loss of each routed layer, mean over tokens; none for a dense model and with expert choice.
+    pub(super) balance: Option<Vec<f64>>,
+    /// Z-loss of each routed layer, mean over tokens; none for a dense model.
+    pub(super) z: Option<Vec<f64>>,
+    /// Where the assignments went, one a routed layer.
+    pub(super) tallies: Vec<Tally>,
 }
 
-impl Gradients {
-    /// Each routed layer's share of assignments per expert.
-    pub(super) fn expert_load(&self) -> Result<Vec<ExpertLoad>> {
-        self.counts.iter().map(|(layer, counts)| ExpertLoad::new(*layer, &Vec::<i64>::try_from(counts)?)).collect()
-    }
+/// One step of a run: what its passes need besides tokens.
+pub(super) struct Step<'a> {
+    pub(super) model: &'a Model,
+    /// In the order of the gradients.
+    pub(super) parameters: &'a [&'a Parameter],
+    pub(super) config: &'a TrainConfig,
+    /// Coefficients of the balance loss, one a routed layer.
+    pub(super) coefficients: &'a [f64],
+    /// Counted from 1.
+    pub(super) number: u64,
 }
 
-/// Runs all micro-batches `[b, S + 1]` of a step through the model and accumulates the gradients of
-/// `mean cross entropy + coefficients * router losses`.
-///
-/// # Errors
-/// When the model refuses, or a parameter took no part.
-pub(super) fn gradients(model: &Model, parameters: &[&Parameter], batches: &[Tensor], config: &LossConfig) -> Result<Gradients> {
-    let tokens: i64 = batches.iter().map(predicted).sum();
-    let mut sum = Accumulated::default();
-    for batch in batches {
-        sum.add(micro_batch(model, parameters, batch, tokens, config)?)?;
+impl Step<'_> {
+    /// Runs all micro-batches `[b, S + 1]` through the model and accumulates the gradients of
+    /// `mean cross entropy + coefficients * router losses`.
+    ///
+    /// # Errors
+    /// When the model refuses, or a parameter took no part.
+    pub(super) fn gradients(&self, batches: &[Tensor]) -> Result<Gradients> {
+        let tokens: i64 = batches.iter().map(predicted).sum();
+        let mut sum = Accumulated::default();
+        for (index, batch) in batches.iter().enumerate() {
+            self.seed_noise(index);
+            sum.add(self.micro_batch(batch, tokens, sum.tallies())?)?;
+        }
+        sum.finish(tokens)
     }
-    sum.finish(tokens)
+
+    /// The noise of a micro-batch follows from seed, step and place alone, so that a resumed run draws the same.
+    fn seed_noise(&self, index: usize) {
+        if self.config.routing.jitter > 0.0 {
+            let draw = stream(self.config.seed, &format!("jitter {} {index}", self.number)).next_u64();
+            tch::manual_seed(draw.cast_signed());
+        }
+    }
+
+    /// One micro-batch of a step of `tokens`, in which `seen` went before.
+    fn micro_batch(&self, batch: &Tensor, tokens: i64, seen: &[Tally]) -> Result<Part> {
+        let (inputs, targets) = shifted(batch)?;
+        let (hidden, routings) = self.forward(&inputs)?;
+        let head = cross_entropy_gradients(&hidden, &self.model.lm_head, &targets.f_flatten(0, 1)?, 1.0 / tokens as f64)?;
+        // The gradient at the hidden states is known: the rest of the graph is run through its product with them.
+        let mut objective = hidden.f_mul(&head.hidden)?.f_sum(Kind::Float)?;
+        let router = RouterLosses::new(self, &routings, inputs.size2()?.1, seen)?;
+        let router = router.map(|losses| losses.times(predicted(batch) as f64 / tokens as f64)).transpose()?;
+        if let Some(losses) = &router {
+            objective = objective.f_add(&losses.weighted(self.coefficients, self.config.losses.z_coefficient)?)?;
+        }
+        let gradients = self.backward(&objective, &head)?;
+        let capacity = self.config.routing.capacity;
+        let tallies = routings.into_iter().map(|routing| Tally::new(routing, capacity)).collect::<Result<_>>()?;
+        Ok(Part { gradients, loss: head.loss, router: router.map(|losses| losses.detached()).transpose()?, tallies })
+    }
+
+    /// Hidden states `[T, D]` of `inputs [b, S]`, and what every router did.
+    fn forward(&self, inputs: &Tensor) -> Result<(Tensor, Vec<Routing>)> {
+        let mut pass = self.model.pass(inputs.size2()?.1, Memory::None)?;
+        (pass.routings, pass.training) = (Some(Vec::new()), Some(self.config.routing.training()));
+        let hidden = self.model.hidden(inputs, &mut pass)?.f_flatten(0, 1)?;
+        Ok((hidden, pass.routings.unwrap_or_default()))
+    }
+
+    /// Gradients of `objective`; the head's own, known already, is added to the tensor it is (the embedding, where they are tied).
+    fn backward(&self, objective: &Tensor, head: &HeadGradients) -> Result<Vec<Tensor>> {
+        let tensors: Vec<&Tensor> = self.parameters.iter().map(|parameter| &parameter.tensor).collect();
+        let mut gradients = Tensor::f_run_backward(&[objective], &tensors, false, false)?;
+        for (gradient, tensor) in gradients.iter_mut().zip(tensors) {
+            if tensor.data_ptr() == self.model.lm_head.data_ptr() {
+                let own = head.head.shallow_clone();
+                *gradient = if gradient.defined() { gradient.f_add_(&own)? } else { own };
+            }
+        }
+        all_defined(&gradients, self.parameters.iter().copied())?;
+        Ok(gradients)
+    }
 }
 
 /// Predicted tokens of a block `[b, S + 1]`.
 fn predicted(block: &Tensor) -> i64 {
     block.size2().map_or(0, |(rows, width)| rows * (width - 1))
-}
-
-/// One micro-batch's share of everything.
-struct Part {
-    gradients: Vec<Tensor>,
-    loss: Tensor,           // summed cross entropy
-    router: Option<Tensor>, // [2]: balance and z, times this part's share of the tokens
-    counts: Vec<(usize, Tensor)>,
-}
-
-fn micro_batch(model: &Model, parameters: &[&Parameter], batch: &Tensor, tokens: i64, config: &LossConfig) -> Result<Part> {
-    let (inputs, targets) = shifted(batch)?;
-    let mut pass = model.pass(inputs.size2()?.1, Memory::None)?;
-    pass.routings = Some(Vec::new());
-    let hidden = model.hidden(&inputs, &mut pass)?.f_flatten(0, 1)?; // [T, D]
-    let routings = pass.routings.unwrap_or_default();
-    let head = cross_entropy_gradients(&hidden, &model.lm_head, &targets.f_flatten(0, 1)?, 1.0 / tokens as f64)?;
-    // The gradient at the hidden states is known: the rest of the graph is run through its product with them.
-    let mut objective = hidden.f_mul(&head.hidden)?.f_sum(Kind::Float)?;
-    let router = router_losses(&routings, predicted(batch) as f64 / tokens as f64)?;
-    if let Some(losses) = &router {
-        let coefficients = Tensor::f_from_slice(&[config.balance_coefficient as f32, config.z_coefficient as f32])?;
-        objective = objective.f_add(&losses.f_dot(&coefficients.f_to_device(losses.device())?)?)?;
-    }
-    let gradients = backward(&objective, parameters, &model.lm_head, &head)?;
-    let counts = routings.into_iter().map(|routing| (routing.layer, routing.counts)).collect();
-    let router = router.map(|losses| losses.f_detach()).transpose()?;
-    Ok(Part { gradients, loss: head.loss, router, counts })
-}
-
-/// Balance and z-loss `[2]`, times `share`; none where no layer is routed.
-fn router_losses(routings: &[Routing], share: f64) -> Result<Option<Tensor>> {
-    if routings.is_empty() {
-        return Ok(None);
-    }
-    let losses = [over_layers(routings, balance)?, over_layers(routings, router_z)?];
-    Ok(Some(Tensor::f_stack(&losses, 0)?.f_mul_scalar(share)?))
-}
-
-/// Gradients of `objective`; the head's own, known already, is added to the tensor it is (the embedding, where they are tied).
-fn backward(objective: &Tensor, parameters: &[&Parameter], lm_head: &Tensor, head: &HeadGradients) -> Result<Vec<Tensor>> {
-    let tensors: Vec<&Tensor> = parameters.iter().map(|parameter| &parameter.tensor).collect();
-    let mut gradients = Tensor::f_run_backward(&[objective], &tensors, false, false)?;
-    for (gradient, tensor) in gradients.iter_mut().zip(tensors) {
-        if tensor.data_ptr() == lm_head.data_ptr() {
-            let own = head.head.shallow_clone();
-            *gradient = if gradient.defined() { gradient.f_add_(&own)? } else { own };
-        }
-    }
-    all_defined(&gradients, parameters.iter().copied())?;
-    Ok(gradients)
-}
-
-#[derive(Default)]
-struct Accumulated(Option<Part>);
-
-impl Accumulated {
-    fn add(&mut self, part: Part) -> Result<()> {
-        let Some(sum) = self.0.take() else {
-            self.0 = Some(part);
-            return Ok(());
-        };
-        let both =
-            |mine: Vec<Tensor>, theirs: Vec<Tensor>| mine.into_iter().zip(theirs).map(|(a, b)| added(Some(a), b)).collect::<Result<_>>();
-        let (layers, mine): (Vec<_>, Vec<_>) = sum.counts.into_iter().unzip();
-        let theirs = part.counts.into_iter().map(|(_, counts)| counts).collect();
-        self.0 = Some(Part {
-            gradients: both(sum.gradients, part.gradients)?,
-            loss: added(Some(sum.loss), part.loss)?,
-            router: part.router.map(|losses| added(sum.router, losses)).transpose()?,
-            counts: layers.into_iter().zip(both(mine, theirs)?).collect(),
-        });
-        Ok(())
-    }
-
-    fn finish(self, tokens: i64) -> Result<Gradients> {
-        let part = self.0.ok_or_else(|| TrainError::Tokens("a step without sequences".into()))?;
-        let router = part.router.map(|losses| Ok::<_, TrainError>([losses.f_double_value(&[0])?, losses.f_double_value(&[1])?]));
-        let loss = part.loss.f_double_value(&[])? / tokens as f64;
-        Ok(Gradients { tensors: part.gradients, loss, router: router.transpose()?, counts: part.counts })
-    }
 }

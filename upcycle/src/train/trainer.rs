@@ -1,24 +1,26 @@
 //! The training loop: steps, metrics, validation, checkpoints, interruption.
 
+mod stepping;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coppice_models::init::Stored;
-use coppice_models::state::Parameter;
 use coppice_models::{Checkpoint, Model};
 use tch::{Device, Kind};
 
+use super::balancing::Coefficients;
 use super::checkpoint::{self, State};
 use super::clock::Clock;
 use super::data::{Batches, TokenStream};
 use super::error::{Result, TrainError};
 use super::export::export;
 use super::losses::{Evaluation, evaluate_loss};
-use super::metrics::{ExpertLoad, Line, MetricsLog, StepMetrics, ValidationMetrics};
-use super::optimizer::{AdamW, clip, is_router, norm};
+use super::metrics::{Line, MetricsLog, ValidationMetrics};
+use super::notes::notes;
+use super::optimizer::AdamW;
 use super::progress::{Event, Outcome, Resume};
 use super::recipe::TrainConfig;
-use super::step::{Gradients, gradients};
 
 /// A model in memory of its own, in f32, as training needs it.
 ///
@@ -34,6 +36,7 @@ pub struct Trainer {
     model: Model,
     config: TrainConfig,
     optimizer: AdamW,
+    coefficients: Coefficients,
     batches: Batches,
     tokens_hash: String,
     blocks: usize,
@@ -62,8 +65,9 @@ impl Trainer {
         let optimizer = AdamW::new(model.parameters(), settings.betas, settings.eps, |name| settings.decay_of(name))?;
         let (tokens_hash, blocks) = (train.hash(), train.blocks(config.sequence_length));
         let batches = Batches::new(train, &config)?;
+        let coefficients = Coefficients::new(&model, &config.losses);
         let folder = folder.as_ref().to_path_buf();
-        Ok(Self { model, config, optimizer, batches, tokens_hash, blocks, valid, folder, companions: None })
+        Ok(Self { model, config, optimizer, coefficients, batches, tokens_hash, blocks, valid, folder, companions: None })
     }
 
     /// Copies the tokenizer files of `source` into the exported model.
@@ -89,6 +93,7 @@ impl Trainer {
     /// When the run folder is occupied, a checkpoint to resume from does not fit, a file cannot be written, or the loss or gradient is
     /// not finite ([`TrainError::NonFinite`]).
     pub fn run(&mut self, resume: Resume, progress: &mut dyn FnMut(&Event), interrupted: &AtomicBool) -> Result<Outcome> {
+        notes(self.model.config.moe.as_ref(), &self.config).iter().for_each(|text| progress(&Event::Note { text }));
         let first = self.start(resume, progress)?;
         let mut log = MetricsLog::open(&self.metrics_path(), first)?;
         let mut clock = Clock::new(first, &self.config);
@@ -124,57 +129,9 @@ impl Trainer {
         checkpoint::clear_unfinished(&checkpoints)?;
         let Some((path, state)) = found else { return Ok(0) };
         checkpoint::restore(&path, &state, &self.state(state.step)?, &self.model, &mut self.optimizer)?;
+        self.coefficients.restore(&path, &state.balance_coefficients, &self.config.losses)?;
         progress(&Event::Resumed { step: state.step, path: &path });
         Ok(state.step)
-    }
-
-    /// One optimizer step.
-    fn step(&mut self, step: u64, clock: &mut Clock) -> Result<StepMetrics> {
-        let batches = self.batches.step(step, self.model.device())?;
-        let parameters: Vec<&Parameter> = self.optimizer.parameters().collect();
-        let mut found = gradients(&self.model, &parameters, &batches, &self.config.losses)?;
-        let (grad_norm, router_grad_norm) = self.norms(&found)?;
-        self.finite(step - 1, "the loss of the next step", found.loss)?;
-        self.finite(step - 1, "the gradient's norm in the next step", grad_norm)?;
-        clip(&mut found.tensors, grad_norm, self.config.optimizer.clip_norm)?;
-        let lr = self.config.schedule.rate(step, self.config.steps);
-        self.optimizer.update(&found.tensors, lr)?;
-        Ok(StepMetrics {
-            step,
-            tokens: step * self.config.tokens_per_step(),
-            loss: found.loss,
-            balance: found.router.map(|losses| losses[0]),
-            z: found.router.map(|losses| losses[1]),
-            lr,
-            grad_norm,
-            router_grad_norm,
-            expert_load: self.expert_load(step, &found)?,
-            tokens_per_second: clock.tick(),
-        })
-    }
-
-    /// Where the assignments went, in the steps the recipe wants it logged and in the first.
-    fn expert_load(&self, step: u64, found: &Gradients) -> Result<Option<Vec<ExpertLoad>>> {
-        let every = self.config.log.expert_load_every;
-        let wanted = found.router.is_some() && every > 0 && (step == 1 || step.is_multiple_of(every));
-        wanted.then(|| found.expert_load()).transpose()
-    }
-
-    /// Norm of the whole gradient, and of the routers' part where there are routers.
-    fn norms(&self, found: &Gradients) -> Result<(f64, Option<f64>)> {
-        let routers = self.optimizer.parameters().zip(&found.tensors).filter(|(parameter, _)| is_router(&parameter.name));
-        let routers = found.router.map(|_| norm(routers.map(|(_, gradient)| gradient))).transpose()?;
-        Ok((norm(&found.tensors)?, routers))
-    }
-
-    /// Stops the run where the weights after `done` steps give a `value` that is not finite: their checkpoint is no good either.
-    fn finite(&self, done: u64, what: &'static str, value: f64) -> Result<()> {
-        if value.is_finite() {
-            return Ok(());
-        }
-        let good =
-            checkpoint::list(&self.checkpoints())?.into_iter().rfind(|path| checkpoint::step_of(path).is_some_and(|step| step < done));
-        Err(TrainError::NonFinite { step: done, what, value, checkpoint: good })
     }
 
     /// Measures held-out tokens where this step asks for it.
@@ -214,7 +171,8 @@ impl Trainer {
     }
 
     fn state(&self, step: u64) -> Result<State> {
-        State::new(step, &self.config, self.blocks, &self.tokens_hash)
+        let state = State::new(step, &self.config, self.blocks, &self.tokens_hash)?;
+        Ok(State { balance_coefficients: self.coefficients.state(&self.config.losses), ..state })
     }
 
     fn checkpoints(&self) -> PathBuf {

@@ -1,0 +1,52 @@
+//! Cross entropy on held-out tokens: dropless, without jitter.
+
+use coppice_models::Model;
+use coppice_models::model::Memory;
+use tch::{Device, Tensor, no_grad_guard};
+
+use super::cross_entropy::{chunks, summed};
+use crate::train::data::{TokenStream, shifted};
+use crate::train::error::{Result, TrainError};
+
+/// Cross entropy on held-out tokens.
+#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Evaluation {
+    /// Mean cross entropy per token, nats.
+    pub loss: f64,
+    /// `exp(loss)`.
+    pub perplexity: f64,
+    /// Predicted tokens.
+    pub tokens: u64,
+}
+
+/// Mean cross entropy of `stream` cut into sequences of `sequence_length` predicted tokens (a stream shorter than that is one
+/// sequence; a shorter remainder is left out), `batch` at a time; at most `max_tokens` tokens, rounded up to whole sequences, 0 = all.
+///
+/// # Errors
+/// When there are fewer than two tokens, an id is outside the vocabulary, or the sequences are longer than the context.
+pub fn evaluate_loss(model: &Model, stream: &TokenStream, sequence_length: usize, batch: usize, max_tokens: usize) -> Result<Evaluation> {
+    let _guard = no_grad_guard();
+    stream.check(model.config.vocab_size)?;
+    let length = sequence_length.min(stream.ids().len().saturating_sub(1));
+    if length == 0 {
+        return Err(TrainError::Tokens(format!("{} tokens are too few to evaluate on, expected at least 2", stream.ids().len())));
+    }
+    let wanted = if max_tokens == 0 { usize::MAX } else { max_tokens.div_ceil(length) };
+    let blocks: Vec<usize> = (0..stream.blocks(length).min(wanted)).collect();
+    let sums = blocks.chunks(batch.max(1)).map(|part| summed_loss(model, &stream.gather(part, length, model.device())?));
+    let loss = sums.sum::<Result<f64>>()? / (blocks.len() * length) as f64;
+    Ok(Evaluation { loss, perplexity: loss.exp(), tokens: (blocks.len() * length) as u64 })
+}
+
+/// Summed cross entropy of whole blocks `[b, S + 1]`.
+fn summed_loss(model: &Model, block: &Tensor) -> Result<f64> {
+    let (inputs, targets) = shifted(block)?;
+    let mut pass = model.pass(inputs.size2()?.1, Memory::None)?;
+    let hidden = model.hidden(&inputs, &mut pass)?.f_flatten(0, 1)?;
+    let targets = targets.f_flatten(0, 1)?;
+    let parts = chunks(&hidden, &model.lm_head)?.into_iter().map(|(start, rows)| {
+        let sum = summed(&hidden.f_narrow(0, start, rows)?, &model.lm_head, &targets.f_narrow(0, start, rows)?)?;
+        Ok(sum.f_to_device(Device::Cpu)?.f_double_value(&[])?)
+    });
+    parts.sum()
+}
