@@ -43,11 +43,11 @@ pub struct Cost {
 pub fn measure(stages: &mut Stages, recipe: &Recipe, device: Device, trained: &[Trained]) -> Result<Vec<Cost>> {
     let mut first: Vec<&Trained> = Vec::new();
     for model in trained {
-        if !first.iter().any(|known| known.arm == model.arm) {
+        if !first.iter().any(|known| known.grown.arm == model.grown.arm) {
             first.push(model);
         }
     }
-    let keys: Vec<_> = first.iter().map(|model| &model.train.key).collect();
+    let keys: Vec<_> = first.iter().map(|model| &model.grown.train.key).collect();
     let inputs = json!({ "models": keys, "context": recipe.detect.context });
     let finished = stages.run("cost", &inputs, |folder| {
         let costs = time_all(&first, recipe.detect.context, device)?;
@@ -58,7 +58,7 @@ pub fn measure(stages: &mut Stages, recipe: &Recipe, device: Device, trained: &[
 }
 
 fn time_all(models: &[&Trained], context: i64, device: Device) -> Result<Vec<Cost>> {
-    let load = |trained: &&Trained| Ok(Model::load(&Checkpoint::open(trained.train.folder.join("model"))?, Kind::Float, device)?);
+    let load = |trained: &&Trained| Ok(Model::load(&Checkpoint::open(trained.grown.train.folder.join("model"))?, Kind::Float, device)?);
     let loaded = models.iter().map(load).collect::<Result<Vec<_>>>()?;
     let mut times = vec![Vec::new(); loaded.len()];
     for repeat in 0..=REPEATS {
@@ -77,7 +77,7 @@ fn cost(trained: &Trained, model: &Model, context: i64, times: &mut [f64]) -> Re
     let setting = Setting { context: context as u64, weight_bytes: 4.0, cache_bytes: 4.0, ..Setting::default() };
     let account = Account::new(&model.config, setting)?;
     Ok(Cost {
-        arm: trained.arm,
+        arm: trained.grown.arm,
         parameters: account.parameters,
         active_parameters: account.active_parameters,
         flops_per_token: account.decode_flops,

@@ -3,9 +3,10 @@
 
 pub mod answers;
 mod cost;
-mod dense;
+mod dataset;
 mod environment;
 mod judge;
+mod lab;
 mod questions;
 pub mod recipe;
 pub mod results;
@@ -19,16 +20,17 @@ use coppice_models::fs;
 use coppice_models::tokenizer::Tokenizer;
 use coppice_models::{Checkpoint, Model};
 use coppice_reports::Report;
-use coppice_upcycle::train::{Resume, TokenStream, TrainConfig, Trainer};
 use coppice_upcycle::world::{Question, World};
 use serde_json::json;
 use tch::{Device, Kind};
 
 use self::answers::Asking;
-use self::recipe::{ArmRecipe, Phase, Recipe};
+use self::dataset::{Dataset, Text};
+use self::lab::{Grown, Lab};
+use self::recipe::{DetectRecipe, Recipe};
 use self::stages::{Finished, Stages};
 use crate::common::open_device;
-use crate::training;
+use crate::output;
 
 /// An experiment under way.
 pub struct Run {
@@ -36,19 +38,16 @@ pub struct Run {
     folder: PathBuf,
     device: Device,
     stages: Stages,
-    world: World,
+    world: Dataset,
     questions: Vec<Question>,
+    text: Option<Dataset>,
 }
 
 /// One trained model of the comparison.
 #[derive(Debug, Clone)]
 pub struct Trained {
-    /// Index into the recipe's arms; none for the pre-trained model itself.
-    pub arm: Option<usize>,
-    /// Seed of its continued training.
-    pub seed: u64,
-    /// Its training stage.
-    pub train: Finished,
+    /// The model.
+    pub grown: Grown,
     /// Its answers.
     pub answers: PathBuf,
     /// Its verdicts.
@@ -61,7 +60,8 @@ impl Run {
         recipe.check()?;
         let world = World::generate(recipe.world.clone())?;
         let questions = questions::choose(&world, &recipe.detect)?;
-        Ok(Self { stages: Stages::new(&folder), recipe, folder, device: open_device(device)?, world, questions })
+        let (text, world) = (text(&recipe)?, Dataset::World(Box::new(world)));
+        Ok(Self { stages: Stages::new(&folder), recipe, folder, device: open_device(device)?, world, questions, text })
     }
 
     /// Runs every stage that is not there yet, then writes `results.json` and `report/index.html`.
@@ -69,103 +69,79 @@ impl Run {
         std::fs::create_dir_all(&self.folder).with_context(|| format!("cannot create {}", self.folder.display()))?;
         let _lock = lock(&self.folder)?;
         environment::write(&self.folder, &self.recipe)?;
-        let tokenizer = self.tokenizer()?;
-        let base = self.pretrain(&tokenizer)?;
-        let mut trained = vec![self.examine(None, 0, base.clone(), &tokenizer)?];
-        for arm in 0..self.recipe.arms.len() {
-            for seed in self.recipe.seeds.clone() {
-                trained.push(self.arm(arm, seed, &base, &tokenizer)?);
-            }
-        }
+        let lab = Lab { recipe: &self.recipe, data: &self.world, device: self.device };
+        let tokenizer = lab.tokenizer(&mut self.stages)?;
+        let grown = grow(&lab, &mut self.stages, &tokenizer)?;
+        let examiner = Examiner { recipe: &self.recipe.detect, world: &self.world, questions: &self.questions, device: self.device };
+        let examine = |grown: Grown| examiner.examine(&mut self.stages, &self.recipe, grown, &tokenizer);
+        let trained = grown.into_iter().map(examine).collect::<Result<Vec<_>>>()?;
+        let on_text = match &self.text {
+            Some(text) => on_text(&Lab { recipe: &self.recipe, data: text, device: self.device }, &mut self.stages)?,
+            None => Vec::new(),
+        };
         let costs = cost::measure(&mut self.stages, &self.recipe, self.device, &trained)?;
-        let report =
-            results::report(&self.recipe, &self.world, &self.folder, &self.stages, &trained, &costs, &self.tokenizer_of(&tokenizer)?)?;
+        let found = results::Found { trained: &trained, on_text: &on_text, costs: &costs };
+        let Dataset::World(world) = &self.world else { anyhow::bail!("a run without a world") };
+        let report = results::report(&self.recipe, world, &self.folder, &self.stages, &found, &Tokenizer::load(&tokenizer.folder)?)?;
         let page = results::write(&self.folder, &report)?;
         Ok((page, report))
     }
-
-    /// The tokenizer, and the world as files beside it.
-    fn tokenizer(&mut self) -> Result<Finished> {
-        let world = &self.world;
-        let told = self.stages.run("world", &json!({ "world": self.recipe.world }), |folder| Ok(world.write(folder).map(drop)?))?;
-        let settings = &self.recipe.tokenizer;
-        let inputs = json!({ "world": told.key, "tokenizer": settings });
-        self.stages.run("tokenizer", &inputs, |folder| dense::train_tokenizer(world, settings, folder))
-    }
-
-    fn tokenizer_of(&self, tokenizer: &Finished) -> Result<Tokenizer> {
-        Ok(Tokenizer::load(&tokenizer.folder)?)
-    }
-
-    fn pretrain(&mut self, tokenizer: &Finished) -> Result<Finished> {
-        let (recipe, world, device) = (&self.recipe, &self.world, self.device);
-        let inputs = json!({ "tokenizer": tokenizer.key, "model": recipe.model, "phase": recipe.pretrain });
-        self.stages.run("pretrain", &inputs, |folder| {
-            let model = dense::random_model(recipe, &tokenizer.folder, device)?;
-            let passes = 0..recipe.pretrain.passes;
-            train(model, &recipe.pretrain, None, world, passes, &tokenizer.folder, folder, "pretrain")
-        })
-    }
-
-    /// One arm with one seed, from upcycling to verdicts.
-    fn arm(&mut self, index: usize, seed: u64, base: &Finished, tokenizer: &Finished) -> Result<Trained> {
-        let arm = self.recipe.arms[index].clone();
-        let source = self.upcycle(&arm, seed, base)?;
-        let (recipe, world, device) = (&self.recipe, &self.world, self.device);
-        let inputs = json!({ "source": source.key, "phase": recipe.continued, "seed": seed });
-        let name = format!("train-{}-{seed}", arm.name);
-        let finished = self.stages.run(&name, &inputs, |folder| {
-            let model = coppice_upcycle::train::trainer::load_for_training(&Checkpoint::open(source.folder.join("model"))?, device)?;
-            let passes = recipe.pretrain.passes..recipe.world.passes;
-            train(model, &recipe.continued, Some(seed), world, passes, &tokenizer.folder, folder, &name)
-        })?;
-        self.examine(Some(index), seed, finished, tokenizer)
-    }
-
-    fn upcycle(&mut self, arm: &ArmRecipe, seed: u64, base: &Finished) -> Result<Finished> {
-        let Some(recipe) = &arm.upcycle else { return Ok(base.clone()) };
-        let inputs = json!({ "base": base.key, "upcycle": recipe, "seed": seed });
-        let name = format!("upcycle-{}-{seed}", arm.name);
-        self.stages.run(&name, &inputs, |folder| dense::upcycle(recipe, seed, &base.folder.join("model"), folder))
-    }
-
-    /// Asks a trained model all questions and scores its answers.
-    fn examine(&mut self, arm: Option<usize>, seed: u64, train: Finished, tokenizer: &Finished) -> Result<Trained> {
-        let name = arm.map_or_else(|| "base".to_owned(), |arm| format!("{}-{seed}", self.recipe.arms[arm].name));
-        let (recipe, world, questions, device) = (&self.recipe.detect, &self.world, &self.questions, self.device);
-        let inputs = json!({ "train": train.key, "detect": recipe });
-        let answers = self.stages.run(&format!("answers-{name}"), &inputs, |folder| {
-            let checkpoint = Checkpoint::open(train.folder.join("model"))?;
-            let model = Model::load(&checkpoint, Kind::Float, device)?;
-            let tokenizer = Tokenizer::load(&tokenizer.folder)?;
-            let end_of_text = dense::end_of_text(&checkpoint.config)?;
-            Asking { model: &model, tokenizer: &tokenizer, world, recipe, end_of_text }.run(questions, folder)
-        })?;
-        let inputs = json!({ "answers": answers.key, "resamples": recipe.resamples });
-        let verdicts = self.stages.run(&format!("verdicts-{name}"), &inputs, |folder| judge::run(&answers.folder, recipe, folder))?;
-        Ok(Trained { arm, seed, train, answers: answers.folder, verdicts: verdicts.folder })
-    }
 }
 
-/// Trains over some of the world's passes, resuming from the folder's checkpoints where there are any.
-#[expect(clippy::too_many_arguments, reason = "a stage's inputs, each named once")]
-fn train(
-    model: Model,
-    phase: &Phase,
-    seed: Option<u64>,
-    world: &World,
-    passes: std::ops::Range<usize>,
-    tokenizer: &Path,
-    folder: &Path,
-    what: &str,
-) -> Result<()> {
-    let tokens = TokenStream::new(dense::tokens(world, passes, tokenizer)?);
-    let valid = TokenStream::new(dense::validation_tokens(world, tokenizer)?);
-    let per_step = phase.train.tokens_per_step();
-    let steps = if phase.train.steps == 0 { (tokens.ids().len() as u64 / per_step).max(1) } else { phase.train.steps };
-    let config = TrainConfig { steps, seed: seed.unwrap_or(phase.train.seed), ..phase.train.clone() };
-    let mut trainer = Trainer::new(model, config, tokens, Some(valid), folder)?.with_tokenizer_of(tokenizer);
-    training::run(&mut trainer, Resume::Auto, what).map(drop)
+/// The text a recipe asks for; where its files are not there the run goes on without it and says so.
+fn text(recipe: &Recipe) -> Result<Option<Dataset>> {
+    let Some(text) = &recipe.text else { return Ok(None) };
+    if let Some(path) = text.missing() {
+        output::say(format!("{} is not there: the recipe's real text is LEFT OUT (set COPPICE_DATA)", path.display()));
+        return Ok(None);
+    }
+    Ok(Some(Dataset::Text(Text::read(text)?)))
+}
+
+/// The pre-trained model, and every arm with every seed.
+fn grow(lab: &Lab, stages: &mut Stages, tokenizer: &Finished) -> Result<Vec<Grown>> {
+    let base = lab.pretrain(stages, tokenizer)?;
+    let mut grown = vec![Grown::base(base.clone())];
+    for arm in 0..lab.recipe.arms.len() {
+        for &seed in &lab.recipe.seeds {
+            grown.push(lab.arm(stages, arm, seed, &base, tokenizer)?);
+        }
+    }
+    Ok(grown)
+}
+
+fn on_text(lab: &Lab, stages: &mut Stages) -> Result<Vec<Grown>> {
+    let tokenizer = lab.tokenizer(stages)?;
+    grow(lab, stages, &tokenizer)
+}
+
+/// Asks trained models of the world all questions.
+struct Examiner<'a> {
+    recipe: &'a DetectRecipe,
+    world: &'a Dataset,
+    questions: &'a [Question],
+    device: Device,
+}
+
+impl Examiner<'_> {
+    /// Asks one model and scores its answers.
+    fn examine(&self, stages: &mut Stages, recipe: &Recipe, grown: Grown, tokenizer: &Finished) -> Result<Trained> {
+        let name = grown.arm.map_or_else(|| "base".to_owned(), |arm| format!("{}-{}", recipe.arms[arm].name, grown.seed));
+        let inputs = json!({ "train": grown.train.key, "detect": self.recipe });
+        let answers = stages.run(&format!("answers-{name}"), &inputs, |folder| self.ask(&grown, tokenizer, folder))?;
+        let inputs = json!({ "answers": answers.key, "resamples": self.recipe.resamples });
+        let verdicts = stages.run(&format!("verdicts-{name}"), &inputs, |folder| judge::run(&answers.folder, self.recipe, folder))?;
+        Ok(Trained { grown, answers: answers.folder, verdicts: verdicts.folder })
+    }
+
+    fn ask(&self, grown: &Grown, tokenizer: &Finished, folder: &Path) -> Result<()> {
+        let Dataset::World(world) = self.world else { anyhow::bail!("only a world has questions") };
+        let checkpoint = Checkpoint::open(grown.train.folder.join("model"))?;
+        let model = Model::load(&checkpoint, Kind::Float, self.device)?;
+        let tokenizer = Tokenizer::load(&tokenizer.folder)?;
+        let end_of_text = checkpoint.config.eos_token_ids.first().copied().context("the model has no end-of-text id")?;
+        Asking { model: &model, tokenizer: &tokenizer, world, recipe: self.recipe, end_of_text }.run(self.questions, folder)
+    }
 }
 
 /// Keeps a second process out of the run's folder.

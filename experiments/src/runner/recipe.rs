@@ -1,12 +1,19 @@
 //! What an experiment recipe says: a world, a model, how it is trained, the arms that are compared, and how answers are judged.
 
+mod arm;
+mod detect;
+mod text;
+
 use anyhow::{Result, bail};
-use coppice_models::config::{Config, Gate};
-use coppice_upcycle::convert::Options;
+use coppice_models::config::Config;
 use coppice_upcycle::tokenizer_training::TokenizerSettings;
 use coppice_upcycle::train::recipe::TrainConfig;
 use coppice_upcycle::world::WorldConfig;
 use serde::{Deserialize, Serialize};
+
+pub use self::arm::{ArmRecipe, Branches, UpcycleRecipe};
+pub use self::detect::DetectRecipe;
+pub use self::text::TextRecipe;
 
 /// A whole experiment.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -34,6 +41,12 @@ pub struct Recipe {
     pub continued: Phase,
     /// What is compared; the first arm without `upcycle` is the control.
     pub arms: Vec<ArmRecipe>,
+    /// Real text on which the arms are compared too.
+    #[serde(default)]
+    pub text: Option<TextRecipe>,
+    /// Whether the report puts all arms side by side, with the jump at step 0 and what became of the experts.
+    #[serde(default)]
+    pub methods: bool,
     /// How answers are drawn and judged.
     #[serde(default)]
     pub detect: DetectRecipe,
@@ -76,87 +89,6 @@ pub struct Phase {
     pub train: TrainConfig,
 }
 
-/// One arm of the comparison.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ArmRecipe {
-    /// Short name, used in files.
-    pub name: String,
-    /// How the report calls it.
-    pub label: String,
-    /// How the pre-trained model is upcycled; none for the dense control.
-    pub upcycle: Option<UpcycleRecipe>,
-}
-
-/// How an arm is upcycled.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UpcycleRecipe {
-    /// Name in the registry of methods.
-    #[serde(default = "default_method")]
-    pub method: String,
-    /// `N`.
-    pub experts: i64,
-    /// `K`.
-    pub top_k: i64,
-    /// Order of softmax and top-k.
-    pub gate: Gate,
-    /// Which layers, as on the command line.
-    #[serde(default = "default_layers")]
-    pub layers: String,
-    /// Standard deviation of the router's rows.
-    #[serde(default = "default_std")]
-    pub router_std: f64,
-}
-
-fn default_method() -> String {
-    "copy".into()
-}
-
-fn default_layers() -> String {
-    "all".into()
-}
-
-/// How answers are drawn and judged.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct DetectRecipe {
-    /// Questions asked of every model, the planted groups' among them.
-    pub questions: usize,
-    /// Share of them about the planted groups (ambiguous, wrong).
-    pub planted_share: f64,
-    /// Sampled answers beside the most probable one.
-    pub samples: usize,
-    /// Temperature of the samples.
-    pub temperature: f64,
-    /// Longest answer in tokens.
-    pub max_new_tokens: usize,
-    /// Questions whose whole pool of answers is scored, of each of: never told, most often told.
-    pub pool_questions: usize,
-    /// Bootstrap resamples of every interval.
-    pub resamples: usize,
-    /// Context length at which inference is counted and timed.
-    pub context: i64,
-    /// Seed of the choice of questions, the samples and the bootstrap.
-    pub seed: u64,
-}
-
-impl Default for DetectRecipe {
-    fn default() -> Self {
-        Self {
-            questions: 300,
-            planted_share: 0.2,
-            samples: 10,
-            temperature: 1.0,
-            max_new_tokens: 16,
-            pool_questions: 40,
-            resamples: 1000,
-            context: 64,
-            seed: 0,
-        }
-    }
-}
-
 impl Recipe {
     /// Refuses what cannot be run, before anything is written.
     pub fn check(&self) -> Result<()> {
@@ -176,6 +108,7 @@ impl Recipe {
         self.config(self.tokenizer.vocab_size as i64, 0)?;
         self.pretrain.check()?;
         self.continued.check()?;
+        self.text.as_ref().map_or(Ok(()), TextRecipe::check)?;
         self.detect.check()
     }
 
@@ -188,7 +121,7 @@ impl Recipe {
         if self.arms.iter().filter(|arm| arm.upcycle.is_none()).count() != 1 {
             bail!("exactly one arm must be without [arms.upcycle]: the dense control");
         }
-        self.arms.iter().filter_map(|arm| arm.upcycle.as_ref()).try_for_each(|upcycle| Ok(upcycle.options(0)?.check()?))
+        self.arms.iter().try_for_each(ArmRecipe::check)
     }
 
     /// The dense model's configuration, given the tokenizer's size and end-of-text id.
@@ -223,35 +156,5 @@ impl Phase {
     fn check(&self) -> Result<()> {
         let steps = if self.train.steps == 0 { u64::MAX } else { self.train.steps };
         Ok(TrainConfig { steps, ..self.train.clone() }.check()?)
-    }
-}
-
-impl UpcycleRecipe {
-    /// The converter's options; an older result is replaced.
-    pub fn options(&self, seed: u64) -> Result<Options> {
-        Ok(Options {
-            method: self.method.clone(),
-            experts: self.experts,
-            top_k: self.top_k,
-            gate: self.gate,
-            layers: self.layers.parse()?,
-            router_std: self.router_std,
-            seed,
-            overwrite: true,
-            ..Options::default()
-        })
-    }
-}
-
-impl DetectRecipe {
-    fn check(&self) -> Result<()> {
-        if self.questions == 0 || self.samples < 2 || self.max_new_tokens == 0 || self.resamples == 0 || self.context < 1 {
-            bail!("detect: questions, max_new_tokens, resamples and context must be at least 1, samples at least 2");
-        }
-        let warm = self.temperature.is_finite() && self.temperature > 0.0;
-        if !warm || !(0.0..=1.0).contains(&self.planted_share) {
-            bail!("detect: planted_share must be between 0 and 1, temperature above 0");
-        }
-        Ok(())
     }
 }

@@ -48,8 +48,14 @@ struct Plan {
 impl World {
     /// The documents of pass `pass` in their shuffled order. Empty for a pass the world does not have.
     pub fn pass(&self, pass: usize) -> impl Iterator<Item = Document> + '_ {
-        let passes = if pass < self.config.passes { self.plans(pass) } else { Vec::new() };
-        passes.into_iter().map(move |plan| self.word(pass, plan))
+        self.told(pass).map(|(_, document)| document)
+    }
+
+    /// The documents of a pass with the number of the person each is about; passers-by are numbered after the world's people.
+    pub fn told(&self, pass: usize) -> impl Iterator<Item = (usize, Document)> + '_ {
+        let plans = if pass < self.config.passes { self.plans(pass) } else { Vec::new() };
+        let number = |plan: &Plan| plan.person + if plan.passer_by { self.people.len() } else { 0 };
+        plans.into_iter().map(move |plan| (number(&plan), self.word(pass, plan)))
     }
 
     /// All passes, one after the other: the content of `train.jsonl`.

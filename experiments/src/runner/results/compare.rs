@@ -17,13 +17,14 @@ pub fn arms(recipe: &Recipe, examined: &[Examined], costs: &[Cost]) -> Vec<Arm> 
 
 fn arm(recipe: &Recipe, examined: &[Examined], cost: &Cost) -> Arm {
     let settings = cost.arm.map(|arm| &recipe.arms[arm]);
-    let seeds: Vec<SeedResult> = examined.iter().filter(|model| model.trained.arm == cost.arm).map(Examined::seed_result).collect();
+    let seeds: Vec<SeedResult> = examined.iter().filter(|model| model.trained.grown.arm == cost.arm).map(Examined::seed_result).collect();
     Arm {
         name: settings.map_or_else(|| "base".into(), |arm| arm.name.clone()),
         label: settings.map_or_else(|| "dense, before continuing".into(), |arm| arm.label.clone()),
         role: match settings {
             None => Role::Base,
             Some(arm) if arm.upcycle.is_none() => Role::Control,
+            Some(arm) if arm.from_scratch => Role::FromScratch,
             Some(_) => Role::Upcycled,
         },
         parameters: Some(cost.parameters),

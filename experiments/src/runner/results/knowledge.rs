@@ -19,7 +19,7 @@ pub fn knowledge(recipe: &Recipe, examined: &[Examined]) -> Vec<Knowledge> {
     let mut counts: BTreeMap<Stratum, (u64, u64)> = BTreeMap::new();
     for model in examined {
         // The pre-trained model has not seen the passes of the continuation.
-        let passes = if model.trained.arm.is_none() { recipe.pretrain.passes } else { recipe.world.passes };
+        let passes = if model.trained.grown.arm.is_none() { recipe.pretrain.passes } else { recipe.world.passes };
         for Answered { question, grade, .. } in &model.answered {
             let per_pass = if is_headline(question) { question.exposures_per_pass } else { 0 };
             let told = (per_pass, per_pass * passes);

@@ -1,7 +1,9 @@
 //! From finished stages to `results.json` and the report's page.
 
 mod compare;
+mod experts;
 mod knowledge;
+mod methods;
 mod training;
 mod words;
 
@@ -20,12 +22,23 @@ use super::judge::{self, Judged};
 use super::questions::is_headline;
 use super::recipe::Recipe;
 use super::stages::Stages;
+use super::lab::Grown;
 use super::{Trained, answers, environment, write_text};
 
 /// Two seeds give a range; from three on, an interval over seeds.
 const SEEDS_FOR_INTERVAL: usize = 3;
 /// Confidence of every interval.
 const CONFIDENCE: f64 = 0.95;
+
+/// What a run's stages left behind.
+pub struct Found<'a> {
+    /// The world's models.
+    pub trained: &'a [Trained],
+    /// Those of the real text.
+    pub on_text: &'a [Grown],
+    /// What each of the world's arms costs.
+    pub costs: &'a [Cost],
+}
 
 /// One model with everything found out about it.
 pub struct Examined<'a> {
@@ -49,10 +62,10 @@ pub fn report(
     world: &World,
     run: &Path,
     stages: &Stages,
-    trained: &[Trained],
-    costs: &[Cost],
+    found: &Found,
     tokenizer: &Tokenizer,
 ) -> Result<Report> {
+    let (trained, costs) = (found.trained, found.costs);
     let examined = trained.iter().map(|model| examine(recipe, model)).collect::<Result<Vec<_>>>()?;
     let arms = compare::arms(recipe, &examined, costs);
     let comparisons = compare::comparisons(recipe, &examined)?;
@@ -68,7 +81,8 @@ pub fn report(
         stages: stages.log.clone(),
         checks,
         curves: training::curves(&examined)?,
-        expert_load: training::expert_load(&examined)?,
+        experts: experts::experts(trained)?,
+        methods: if recipe.methods { methods::methods(recipe, &examined, found)? } else { Vec::new() },
         knowledge: knowledge::knowledge(recipe, &examined),
         scores: judge::scores(&examined),
         roc: judge::roc(&examined),
@@ -78,26 +92,30 @@ pub fn report(
         limits: words::limits(recipe),
         arms,
         comparisons,
-        ..Report::default()
+        expert_load: Vec::new(), // the look at the experts shows it
     })
 }
 
 fn examine<'a>(recipe: &Recipe, trained: &'a Trained) -> Result<Examined<'a>> {
-    let name = trained.arm.map_or_else(|| "base".to_owned(), |arm| recipe.arms[arm].name.clone());
-    let lines = metrics(trained)?;
-    let last = lines.iter().rev().find_map(|line| if let Line::Validation(found) = line { Some(found.validation.loss) } else { None });
+    let name = trained.grown.arm.map_or_else(|| "base".to_owned(), |arm| recipe.arms[arm].name.clone());
     Ok(Examined {
         trained,
         name,
         answered: answers::read(&trained.answers)?,
         beliefs: answers::read_beliefs(&trained.answers)?,
         judged: judge::read(&trained.verdicts)?,
-        validation_loss: last,
+        validation_loss: final_loss(&trained.grown)?,
     })
 }
 
-fn metrics(trained: &Trained) -> Result<Vec<Line>> {
-    Ok(read_metrics(&trained.train.folder.join("metrics.jsonl"))?)
+fn metrics(grown: &Grown) -> Result<Vec<Line>> {
+    Ok(read_metrics(&grown.train.folder.join("metrics.jsonl"))?)
+}
+
+/// The last measured loss on held-out documents.
+fn final_loss(grown: &Grown) -> Result<Option<f64>> {
+    let loss = |line: &Line| if let Line::Validation(found) = line { Some(found.validation.loss) } else { None };
+    Ok(metrics(grown)?.iter().rev().find_map(loss))
 }
 
 impl Examined<'_> {
@@ -113,7 +131,7 @@ impl Examined<'_> {
 
     fn seed_result(&self) -> SeedResult {
         SeedResult {
-            seed: self.trained.seed,
+            seed: self.trained.grown.seed,
             validation_loss: self.validation_loss,
             facts_known: self.share(|answered| answered.grade == Grade::Correct, |answered| answered.question.group == Group::Known),
             made_up: self.share(|answered| !matches!(answered.grade, Grade::Correct | Grade::Abstained), |_| true),
