@@ -1,22 +1,29 @@
 //! `coppice upcycle`: a dense checkpoint becomes a mixture of experts, with a report on what that preserved.
 
+mod choices;
+mod data;
+mod growth;
+mod router;
+
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
 use clap::Args;
 use coppice_models::device::Dtype;
-use coppice_models::tokenizer::Tokenizer;
 use coppice_models::{Checkpoint, Gate};
-use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, RouterInit, Sources, forecast, upcycle};
+use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, Sources, forecast, upcycle};
+use coppice_upcycle::methods;
 use coppice_upcycle::step0::{DEFAULT_TOKENS, Probe, Step0, compare};
 use serde_json::json;
 
-use crate::common::{Interrupted, Outcome, interrupted, progress, read_text, refuse_existing, resolve_model};
+use self::growth::GrowthArgs;
+use self::router::RouterArgs;
+use crate::common::{Interrupted, Outcome, interrupted, progress, refuse_existing, resolve_model};
 use crate::output;
 
 /// Grows the dense MLPs of a StableLM 2 into routed experts, streaming, and reports what the conversion preserved.
 #[derive(Debug, Args)]
-#[command(after_help = methods())]
+#[command(after_help = choices::listed())]
 pub struct UpcycleArgs {
     /// Dense checkpoint folder, or the ID of a pulled one.
     #[arg(long, value_name = "DIR")]
@@ -24,30 +31,25 @@ pub struct UpcycleArgs {
     /// Folder to write.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// How experts are made.
+    /// How experts are made; see below.
     #[arg(long, default_value = "copy", value_name = "METHOD")]
     method: String,
-    /// Routed experts per converted layer.
-    #[arg(long, default_value_t = 8, value_name = "N")]
-    experts: i64,
+    /// Routed experts per converted layer. Default: 8; for branch_train_mix the number of checkpoints.
+    #[arg(long, value_name = "N")]
+    experts: Option<i64>,
     /// Experts each token is sent to.
     #[arg(long, default_value_t = 2, value_name = "K")]
     top_k: i64,
-    /// Parts a dense MLP is split into; `copy` knows only 1.
-    #[arg(long, value_name = "G")]
-    granularity: Option<i64>,
-    /// How router logits become weights: topk_softmax, softmax_topk, softmax_topk_renorm or softmax_topk_st.
+    /// How router logits become weights; see below.
     #[arg(long, default_value = "topk_softmax", value_name = "GATE")]
     gate: Gate,
     /// Which layers: all, alternate, first:k, last:k, or a list i,j.
     #[arg(long, default_value = "all", value_name = "LAYERS")]
     layers: LayerSelection,
-    /// Distribution of the router's rows: normal.
-    #[arg(long, default_value = "normal", value_name = "INIT")]
-    router_init: RouterInit,
-    /// Its standard deviation.
-    #[arg(long, default_value_t = 0.02, value_name = "S")]
-    router_std: f64,
+    #[command(flatten)]
+    growth: GrowthArgs,
+    #[command(flatten)]
+    router: RouterArgs,
     /// Seed of the draws.
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -77,12 +79,6 @@ pub struct UpcycleArgs {
     json: bool,
 }
 
-/// The registry of methods, for the help.
-fn methods() -> String {
-    let lines = coppice_upcycle::methods::ALL.iter().map(|method| format!("  {:<16}{}", method.name(), method.summary()));
-    format!("Methods:\n{}", lines.collect::<Vec<_>>().join("\n"))
-}
-
 impl UpcycleArgs {
     /// Runs the command.
     pub fn run(&self) -> Result<Outcome> {
@@ -90,51 +86,51 @@ impl UpcycleArgs {
         let dense = Checkpoint::open(resolve_model(&self.model)?)?;
         let probe = self.probe(&dense)?;
         probe.sequences(&dense.config)?;
-        let options = self.options();
+        let options = self.options(&dense)?;
+        let branches = options.branches.iter().map(|folder| Ok(Checkpoint::open(folder)?)).collect::<Result<Vec<_>>>()?;
+        let sources = Sources::new(&dense, &branches)?;
         if self.dry_run {
-            return self.tell(&dense, &options);
+            return self.tell(&sources, &options);
         }
-        let manifest = self.convert(&dense, &options)?;
+        let manifest = self.convert(&sources, &options)?;
         let report = if self.no_report { None } else { Some(self.compare(&dense, &probe)?) };
         self.print(&manifest, report.as_ref())?;
         Ok(Outcome::Done)
     }
 
-    fn options(&self) -> Options {
-        Options {
+    fn options(&self, dense: &Checkpoint) -> Result<Options> {
+        let method = methods::find(&self.method)?;
+        let mut options = Options {
             method: self.method.clone(),
-            experts: self.experts,
             top_k: self.top_k,
-            granularity: self.granularity,
             gate: self.gate,
             layers: self.layers.clone(),
-            router_init: self.router_init,
-            router_std: self.router_std,
             seed: self.seed,
             dtype: self.dtype.map(stored_as),
             max_shard_bytes: self.max_shard_bytes,
             overwrite: self.overwrite,
             ..Options::default()
-        }
+        };
+        self.growth.apply(method, &mut options)?;
+        self.router.apply(dense, &mut options)?;
+        options.experts = self.experts.unwrap_or_else(|| method.default_experts(&options));
+        Ok(options)
     }
 
     /// What the report runs on, made before anything is written.
     fn probe(&self, dense: &Checkpoint) -> Result<Probe> {
         let Some(path) = &self.report_text else { return Ok(Probe::Random { tokens: self.report_tokens, seed: self.seed }) };
-        let ids = Tokenizer::load(&dense.folder)?.encode(&read_text(path)?)?;
-        let ids: Vec<i64> = ids.into_iter().take(self.report_tokens).map(i64::from).collect();
-        let longest = dense.config.max_position_embeddings as usize;
-        Ok(Probe::Text(ids.chunks(longest).map(<[i64]>::to_vec).collect()))
+        Ok(Probe::Text(data::sequences(dense, path, self.report_tokens)?))
     }
 
-    fn convert(&self, dense: &Checkpoint, options: &Options) -> Result<Manifest> {
+    fn convert(&self, sources: &Sources, options: &Options) -> Result<Manifest> {
         let bar = progress(0, "upcycle");
         let mut told = |at: coppice_upcycle::convert::Progress| {
             bar.set_length(at.total >> 20);
             bar.set_position(at.written >> 20);
             bar.set_message("MiB");
         };
-        let manifest = upcycle(&Sources::one(dense), options, &self.output, &mut told, interrupted())?;
+        let manifest = upcycle(sources, options, &self.output, &mut told, interrupted())?;
         bar.finish_and_clear();
         Ok(manifest)
     }
@@ -149,8 +145,8 @@ impl UpcycleArgs {
         Ok(report)
     }
 
-    fn tell(&self, dense: &Checkpoint, options: &Options) -> Result<Outcome> {
-        let plan = forecast(&Sources::one(dense), options)?;
+    fn tell(&self, sources: &Sources, options: &Options) -> Result<Outcome> {
+        let plan = forecast(sources, options)?;
         if self.json {
             output::json(&plan)?;
         } else {

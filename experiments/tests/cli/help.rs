@@ -47,7 +47,7 @@ fn the_top_lists_every_command_with_a_sentence() {
 fn every_choice_in_the_help_of_upcycle_is_taken() {
     let folder = crate::support::Folder::with_model();
     let model = folder.arg("model");
-    for gate in ["topk_softmax", "softmax_topk", "softmax_topk_renorm", "softmax_topk_st"] {
+    for gate in coppice_models::Gate::ALL.map(coppice_models::Gate::name) {
         done(coppice(["upcycle", "--model", &model, "--output", &folder.arg("out"), "--dry-run"]).args(["--gate", gate]));
     }
     for layers in ["all", "alternate", "first:1", "last:1", "0,1"] {

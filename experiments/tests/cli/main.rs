@@ -17,3 +17,4 @@ mod running;
 mod support;
 mod training;
 mod upcycling;
+mod upcycling_methods;

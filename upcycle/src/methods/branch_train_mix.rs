@@ -35,7 +35,7 @@ impl Method for BranchTrainMix {
     }
 
     fn default_experts(&self, options: &Options) -> i64 {
-        checkpoints(options) as i64
+        if options.branches.is_empty() { options.experts } else { checkpoints(options) as i64 } // without branches it is refused
     }
 
     fn recipe(&self, target: &Target, options: &Options) -> Recipe {

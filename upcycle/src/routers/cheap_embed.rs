@@ -21,6 +21,10 @@ impl Init for CheapEmbed {
         "summed embeddings of each expert's prompts, positive minus negative, the same in every layer (mergekit)"
     }
 
+    fn flags(&self) -> &'static [&'static str] {
+        &["router-prompts", "router-scale"]
+    }
+
     fn note(&self, _options: &Options) -> String {
         "summed embeddings of prompts".into()
     }

@@ -20,6 +20,10 @@ impl Init for HiddenAvg {
         "mean hidden state of each expert's prompts, positive minus negative (mergekit)"
     }
 
+    fn flags(&self) -> &'static [&'static str] {
+        &["router-prompts", "router-scale"]
+    }
+
     fn note(&self, _options: &Options) -> String {
         "hidden states of prompts, mean of tokens".into()
     }

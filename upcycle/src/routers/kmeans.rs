@@ -31,6 +31,10 @@ impl Init for Kmeans {
         "centres of clusters of each MLP's inputs on a sample of text (spherical k-means)"
     }
 
+    fn flags(&self) -> &'static [&'static str] {
+        &["router-text", "router-text-tokens", "router-scale"]
+    }
+
     fn note(&self, options: &Options) -> String {
         format!("centres of clusters of {} tokens", options.router_sample.iter().map(Vec::len).sum::<usize>())
     }

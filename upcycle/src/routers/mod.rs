@@ -1,9 +1,9 @@
 //! Where the first rows of the routers come from. They are computed before anything is written, so that what cannot be computed leaves
 //! nothing behind.
 //!
-//! An initialisation is one file here, one line in [`ALL`] and one name in `RouterInit`. Those made from data run the dense model layer by layer from its mapped
-//! file, with one layer in memory; their rows have length 1 times `router_scale`. A method whose experts share rows in runs of `G`
-//! (virtual groups) asks for `N / G` rows.
+//! An initialisation is one file here, one line in [`ALL`] and one name in `RouterInit`. Those made from data run the dense model layer
+//! by layer from its mapped file, with one layer in memory; their rows have length 1 times `router_scale`. A method whose experts share
+//! rows in runs of `G` (virtual groups) asks for `N / G` rows.
 
 mod cheap_embed;
 mod hidden;
@@ -65,6 +65,9 @@ pub trait Init: Sync {
     /// How rows are made, for the manifest.
     fn note(&self, options: &Options) -> String;
 
+    /// The options of its own, as they are named on the command line.
+    fn flags(&self) -> &'static [&'static str];
+
     /// Whether rows are made from data, so that they may turn out alike.
     fn reads_data(&self) -> bool {
         false
@@ -86,7 +89,7 @@ pub trait Init: Sync {
 }
 
 /// The initialisation called `init`.
-pub(crate) fn find(init: RouterInit) -> &'static dyn Init {
+pub fn find(init: RouterInit) -> &'static dyn Init {
     ALL.iter().copied().find(|known| known.init() == init).unwrap_or(&normal::Normal)
 }
 
@@ -121,7 +124,8 @@ fn finished(init: &dyn Init, options: &Options, layer: usize, rows: &Tensor) -> 
     if !finite {
         return Err(sick().into());
     }
-    Ok(LayerRows { values, note: format!("{}{}", init.note(options), if init.reads_data() { degenerate(rows)? } else { String::new() }) })
+    let warning = if init.reads_data() { degenerate(rows)? } else { String::new() };
+    Ok(LayerRows { values, note: format!("{}{warning}", init.note(options)) })
 }
 
 /// Says so where rows nearly depend on each other.

@@ -20,6 +20,10 @@ impl Init for Normal {
         "drawn from N(0, router-std)"
     }
 
+    fn flags(&self) -> &'static [&'static str] {
+        &["router-std"]
+    }
+
     fn note(&self, options: &Options) -> String {
         format!("drawn from N(0, {})", options.router_std)
     }

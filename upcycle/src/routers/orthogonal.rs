@@ -23,6 +23,10 @@ impl Init for Orthogonal {
         "drawn and made orthogonal, each row of length router-std times the root of the hidden size"
     }
 
+    fn flags(&self) -> &'static [&'static str] {
+        &["router-std"]
+    }
+
     fn note(&self, options: &Options) -> String {
         format!("drawn and made orthogonal, rows of length {} sqrt(D)", options.router_std)
     }

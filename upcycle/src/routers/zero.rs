@@ -22,6 +22,10 @@ impl Init for Zero {
         "zeros: every expert is as likely, ties go to the first"
     }
 
+    fn flags(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     fn note(&self, _options: &Options) -> String {
         "zeros".into()
     }
