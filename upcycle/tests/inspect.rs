@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicBool;
 
 use coppice_models::model::Memory;
 use coppice_models::{Checkpoint, Config, Gate, Model, MoeConfig, SharedExpert};
+use coppice_upcycle::convert::options::Scaling;
 use coppice_upcycle::convert::{Options, Sources, upcycle};
 use coppice_upcycle::inspect::report::ExpertReport;
 use coppice_upcycle::inspect::{Document, Settings, Subject, inspect, loads};
@@ -27,6 +28,9 @@ fn routed(gate: Gate, change: impl Fn(&mut MoeConfig)) -> (tempfile::TempDir, Ch
 fn load(checkpoint: &Checkpoint) -> Model {
     Model::load(checkpoint, Kind::Float, Device::Cpu).unwrap()
 }
+
+/// The choice for a token, its id and its domain.
+type Row<'a> = (&'a Vec<bool>, i64, &'a str);
 
 /// Documents of different lengths, one longer than the context of 64, from two domains.
 fn documents() -> Vec<Document> {
@@ -78,9 +82,9 @@ fn every_share_is_what_plain_loops_over_the_choices_give() {
         let found = report(&alone(&model), &documents, 8192);
         assert_eq!((found.tokens, found.experts, found.experts_per_token), (148, EXPERTS, 2));
         for (place, layer) in found.layers.iter().enumerate() {
-            let rows: Vec<(&Vec<bool>, i64, &str)> =
+            let rows: Vec<Row> =
                 seen.iter().flat_map(|(c, ids, domain)| c[place].iter().zip(*ids).map(|(row, &id)| (row, id, *domain))).collect();
-            let count = |holds: &dyn Fn(&(&Vec<bool>, i64, &str)) -> bool| rows.iter().filter(|row| holds(row)).count() as f64;
+            let count = |holds: &dyn Fn(&Row) -> bool| rows.iter().filter(|row| holds(row)).count() as f64;
             let total: f64 = (0..EXPERTS).map(|i| count(&|row| row.0[i])).sum();
             for i in 0..EXPERTS {
                 let own = count(&|row| row.0[i]);
@@ -101,7 +105,7 @@ fn every_share_is_what_plain_loops_over_the_choices_give() {
 }
 
 /// Mean over ids of the largest share of one expert, weighted by routings, ids with fewer than 8 left out.
-fn vocabulary(rows: &[(&Vec<bool>, i64, &str)]) -> f64 {
+fn vocabulary(rows: &[Row]) -> f64 {
     let (mut weighted, mut all) = (0.0, 0.0);
     for id in 0..67 {
         let to = |expert: usize| rows.iter().filter(|row| row.1 == id && row.0[expert]).count() as f64;
@@ -216,6 +220,33 @@ fn parts_are_compared_with_the_parents_parts() {
     let layer = &report(&Subject { dense: Some(&dense), ..alone(&model) }, &documents(), 64).layers[0];
     assert!(layer.parent_similarity.iter().all(|cosine| (cosine - 1.0).abs() < 1e-12), "{:?}", layer.parent_similarity);
     assert!((layer.similarity[1][4] - 1.0).abs() < 1e-12 && layer.similarity[1][2].abs() < 0.2);
+}
+
+#[test]
+fn scaled_parts_are_compared_with_equally_scaled_ones() {
+    let (_folder, dense) = open(&plain(), Dtype::F32);
+    let root = tempfile::tempdir().unwrap();
+    for scaling in [Scaling::Down, Scaling::SqrtUpDown, Scaling::CubeRoot, Scaling::None] {
+        let output = root.path().join(format!("{scaling:?}"));
+        let options = Options { method: "virtual_group".into(), experts: 8, top_k: 4, granularity: Some(4), scaling, ..Options::default() };
+        upcycle(&Sources::one(&dense), &options, &output, &mut |_| {}, &GO).unwrap();
+        let checkpoint = Checkpoint::open(&output).unwrap();
+        let model = load(&checkpoint);
+        let found = report(&Subject { dense: Some(&dense), ..alone(&model) }, &documents(), 64);
+        assert!(found.layers.iter().flat_map(|layer| &layer.parent_similarity).all(|cosine| (cosine - 1.0).abs() < 1e-12), "{scaling:?}");
+        assert!(found.notes.iter().any(|note| note.contains("split in 4")));
+    }
+}
+
+#[test]
+fn permuted_units_are_said_to_be() {
+    let (_folder, dense) = open(&plain(), Dtype::F32);
+    let root = tempfile::tempdir().unwrap();
+    let options = Options { method: "shuffle".into(), experts: 3, ..Options::default() };
+    upcycle(&Sources::one(&dense), &options, &root.path().join("moe"), &mut |_| {}, &GO).unwrap();
+    let model = load(&Checkpoint::open(root.path().join("moe")).unwrap());
+    let found = report(&alone(&model), &documents(), 64);
+    assert!(found.layers[0].similarity[0][1] < 0.5 && found.notes.iter().any(|note| note.contains("permuted")));
 }
 
 #[test]

@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use coppice_models::{Checkpoint, Config, Gate, Model, MoeConfig, SharedExpert};
+use coppice_upcycle::convert::options::{Scaling, SharedStart};
 use coppice_upcycle::convert::{ConvertError, Options as Conversion, Sources, upcycle};
 use coppice_upcycle::merge::{Manifest, Options, Weights, forecast, merge_experts};
+use coppice_upcycle::methods::unit_permutation;
 use safetensors::Dtype;
 use serde_json::{Value, json};
 use support::{listing, open, plain, variants};
@@ -28,7 +30,7 @@ fn merged(source: &Checkpoint, options: &Options) -> (tempfile::TempDir, Checkpo
     (root, result, manifest)
 }
 
-/// Opens what `method copy` makes of a dense checkpoint.
+/// Opens what a conversion makes of a dense checkpoint.
 fn copied(dense: &Checkpoint, options: &Conversion) -> (tempfile::TempDir, Checkpoint) {
     let root = tempfile::tempdir().unwrap();
     upcycle(&Sources::one(dense), options, &root.path().join("out"), &mut |_| {}, &GO).unwrap();
@@ -103,6 +105,71 @@ fn fresh_copies_give_the_dense_weights_bit_for_bit() {
                 assert_eq!((manifest.scale, manifest.kind), (1.0, "merged"));
             }
         }
+    }
+}
+
+/// Options of a method, converting a model of width 48 into experts that all compute one MLP.
+fn by(method: &str, granularity: i64, top_k: i64) -> Conversion {
+    Conversion { method: method.into(), experts: 2 * granularity.max(2), top_k, granularity: Some(granularity), ..Conversion::default() }
+}
+
+#[test]
+fn shuffled_and_silent_experts_give_the_dense_weights_bit_for_bit() {
+    let zero = |granularity, shared_gate| Conversion { shared_gate, ..by("shared_expert", granularity, 2) };
+    let drop_none = Conversion { ratio: 0.0, granularity: None, ..by("drop", 1, 2) };
+    let shuffle = Conversion { seed: 9, layers: "0,2".parse().unwrap(), granularity: None, ..by("shuffle", 1, 2) };
+    for options in [shuffle, drop_none, zero(1, false), zero(4, false), zero(1, true), zero(3, true)] {
+        for (name, config) in variants() {
+            let (_folder, dense) = open(&config, Dtype::BF16);
+            let (_moe, routed) = copied(&dense, &options);
+            let (_root, result, manifest) = merged(&routed, &Options::default());
+            assert_eq!((&result.config, bytes(&result)), (&dense.config, bytes(&dense)), "{name} {}", options.method);
+            assert_eq!(manifest.upcycling.unwrap()["method"], options.method);
+        }
+    }
+}
+
+#[test]
+fn virtual_groups_give_the_dense_function() {
+    let base = |gate, scaling| Conversion { gate, scaling, ..by("virtual_group", 3, 3) };
+    let sum_to_one = [Scaling::Down, Scaling::SqrtUpDown].map(|scaling| base(Gate::TopkSoftmax, scaling));
+    let uniform = [Scaling::Down, Scaling::SqrtUpDown].map(|scaling| base(Gate::SoftmaxTopk, scaling));
+    for options in sum_to_one.into_iter().chain(uniform) {
+        for (name, config) in variants() {
+            let (_folder, dense) = open(&config, Dtype::F32);
+            let (_moe, routed) = copied(&dense, &options);
+            let (_root, result, _) = merged(&routed, &Options::default());
+            assert_eq!(result.config, dense.config);
+            assert!(apart(&logits(&dense), &logits(&result)) <= 1e-5, "{name} {:?} {:?}", options.gate, options.scaling);
+        }
+    }
+}
+
+#[test]
+fn shared_and_routed_copies_stand_side_by_side() {
+    let (_folder, dense) = open(&plain(), Dtype::F32);
+    for shared_gate in [false, true] {
+        let options =
+            Conversion { shared_start: SharedStart::Copies, shared_gate, layers: "1".parse().unwrap(), ..by("shared_expert", 1, 2) };
+        let (_moe, routed) = copied(&dense, &options);
+        let (_root, result, _) = merged(&routed, &Options::default());
+        assert_eq!(result.config.intermediate_size, 96);
+        assert!(apart(&logits(&dense), &logits(&result)) <= 1e-5);
+    }
+}
+
+#[test]
+fn dropped_units_are_averaged_at_their_own_place() {
+    let (_folder, dense) = open(&plain(), Dtype::F32);
+    let (_moe, routed) = copied(&dense, &Conversion { seed: 3, granularity: None, ..by("drop", 1, 2) });
+    let (_root, result, _) = merged(&routed, &Options::default());
+    let name = |expert: usize| format!("model.layers.1.mlp.experts.{expert}.up_proj.weight");
+    let (experts, found) =
+        ([0, 1, 2, 3].map(|expert| values(&tensor(&routed, &name(expert)))), values(&dense_matrix(&result, "1", "up_proj")));
+    for unit in 0..48_usize {
+        let place = |expert: usize| unit_permutation(3, 1, expert, 48).iter().position(|&dense| dense == unit as i64).unwrap();
+        let mean = (0..4).map(|expert| f64::from(experts[expert][place(expert) * 32])).sum::<f64>() / 4.0;
+        assert!((f64::from(found[unit * 32]) - mean).abs() < 1e-7, "{unit}");
     }
 }
 

@@ -26,7 +26,7 @@ pub struct MergeArgs {
     /// Folder to write.
     #[arg(long, value_name = "DIR")]
     output: PathBuf,
-    /// How much each expert counts.
+    /// How much each expert counts: all alike, or by the share of the tokens of a text it gets.
     #[arg(long, value_enum, default_value_t = Weighting::Average, value_name = "WEIGHTS")]
     weights: Weighting,
     /// Text the load is measured on: .txt or .jsonl with "text" (or .zst of these).
@@ -55,12 +55,10 @@ pub struct MergeArgs {
     json: bool,
 }
 
-/// How much each expert counts in the mean.
+/// How much each expert counts in the mean. No sentence for each value: clap would set the whole help in another layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Weighting {
-    /// All alike.
     Average,
-    /// By the share of tokens it gets on a text.
     Load,
 }
 

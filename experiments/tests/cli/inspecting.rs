@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Folder, coppice, done, json_of, refused, stdout};
+use crate::support::{Folder, coppice, done, json_of, recipe, refused, stdout};
 
 const LAW: &str = "{\"text\":\"the party of the first part shall pay the party of the second part\",\"domain\":\"law\"}\n";
 const CODE: &str = "{\"text\":\"for i in range(10): print(i)  # for i in range\",\"domain\":\"code\"}\n";
@@ -96,4 +96,30 @@ fn what_cannot_be_inspected_is_refused_in_one_sentence() {
     assert!(told(&["--model", &moe, "--text", &text, "--dense", &moe]).contains("routed itself"));
     assert!(told(&["--model", &moe, "--text", &text, "--metrics", &text]).contains("a.txt, line 1"));
     assert_eq!(folder.names(), before);
+}
+
+#[test]
+fn a_trained_mixture_is_held_against_where_it_came_from() {
+    let folder = with_experts();
+    let recipe = recipe::write(&folder, "steps = 6\nschedule = { kind = \"constant\", peak = 1e-2 }\nlog = { expert_load_every = 2 }");
+    let text = folder
+        .read("recipe.toml")
+        .replace(&format!("config = \"{}/config.json\"", folder.arg("model")), &format!("checkpoint = \"{}\"", folder.arg("moe")));
+    folder.write("recipe.toml", text.replace("seed = 3\n", ""));
+    done(&mut coppice(["train", &recipe, "--output", &folder.arg("run")]));
+    let (trained, moe, dense) = (folder.arg("run/model"), folder.arg("moe"), folder.arg("model"));
+    let input = folder.arg("train.jsonl");
+    let arguments =
+        ["inspect", "--json", "--model", &trained, "--text", &input, "--reference", &moe, "--dense", &dense, "--max-tokens", "600"];
+    let told = json_of(coppice(arguments).args(["--metrics", &folder.arg("run/metrics.jsonl")]));
+    for layer in told["layers"].as_array().unwrap() {
+        let apart = numbers(&layer["parent_similarity"]);
+        assert!(apart.iter().all(|cosine| (0.5..0.9999).contains(cosine)), "training moves every expert: {layer}");
+        assert!((0.0..1.0).contains(&layer["saturation"].as_f64().unwrap()), "{layer}");
+    }
+    let points = told["over_training"][0]["points"].as_array().unwrap();
+    assert!(points.len() >= 3 && points.iter().all(|point| point["balance"].is_f64() && point["load_entropy"].is_f64()), "{points:?}");
+    assert!(points.last().unwrap()["similarity"].is_f64());
+    done(&mut coppice(["merge-experts", "--model", &trained, "--output", &folder.arg("merged")]));
+    done(&mut coppice(["generate", "--model", &folder.arg("merged"), "--prompt", "Document", "--max-new-tokens", "3"]));
 }

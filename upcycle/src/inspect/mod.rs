@@ -3,6 +3,7 @@
 //! Definitions: OLMoE (arXiv 2409.02060, section 5). The model runs a bounded number of tokens at a time; counts are integers or
 //! f64, so that the report does not hang on the batch size. See `run` for the pass, `tally` for the counts, `similarity` for the weights.
 
+mod check;
 mod documents;
 pub(crate) mod notes;
 pub mod report;
@@ -16,14 +17,15 @@ mod words;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use coppice_models::model::FeedForward;
-use coppice_models::{Checkpoint, Config, Model, MoeConfig};
+use coppice_models::{Checkpoint, Model, MoeConfig};
 
+use self::check::check_subject;
+pub use self::check::{check_parent, check_reference, routed};
 pub use self::documents::{Document, read};
 use self::documents::{Piece, domains, pieces};
 use self::report::{ExpertReport, LayerExperts};
 use self::run::{Batch, Observed, batches, predicted};
 use self::tally::{Seen, Tally};
-use crate::convert::options::require;
 use crate::convert::{ConvertError, Result};
 
 /// Tokens run at once when the caller has no wish.
@@ -65,22 +67,53 @@ pub fn inspect(
     interrupted: &AtomicBool,
 ) -> Result<ExpertReport> {
     let _guard = tch::no_grad_guard();
-    let config = &subject.model.config;
-    let moe = check(subject)?;
+    let moe = check_subject(subject)?;
     let names = domains(documents);
-    let pieces = pieces(documents, &names, config)?;
+    let pieces = pieces(documents, &names, &subject.model.config)?;
     let mut tallies = moe.layers.iter().map(|&layer| Tally::new(layer, moe.num_experts, names.len())).collect::<Result<Vec<_>>>()?;
-    let batches = batches(&pieces, settings.batch_tokens, moe.gate.is_expert_choice());
-    for (done, batch) in batches.iter().enumerate() {
-        stop_if(interrupted)?;
-        add(subject, moe, &Batch::new(batch, subject.model.device())?, &mut tallies)?;
-        progress(done + 1, batches.len());
-    }
+    run_all(subject, &pieces, settings.batch_tokens, progress, interrupted, |batch| add(subject, moe, batch, &mut tallies))?;
     let sizes = sizes(&names, &pieces);
     let layers = tallies.iter().map(|tally| tally.report(&sizes, settings.token)).collect::<Result<_>>()?;
     let layers = compare_weights(subject, moe, layers, interrupted)?;
+    Ok(told(subject, moe, settings, &pieces, layers))
+}
+
+/// Hands every batch of the pieces to `each`.
+fn run_all(
+    subject: &Subject,
+    pieces: &[Piece],
+    batch_tokens: usize,
+    progress: &mut dyn FnMut(usize, usize),
+    interrupted: &AtomicBool,
+    mut each: impl FnMut(&Batch) -> Result<()>,
+) -> Result<()> {
+    let alone = routed(&subject.model.config)?.gate.is_expert_choice();
+    let batches = batches(pieces, batch_tokens, alone);
+    for (done, batch) in batches.iter().enumerate() {
+        stop_if(interrupted)?;
+        each(&Batch::new(batch, subject.model.device())?)?;
+        progress(done + 1, batches.len());
+    }
+    Ok(())
+}
+
+/// Runs one batch through the model, and the reference where there is one.
+fn add(subject: &Subject, moe: &MoeConfig, batch: &Batch, tallies: &mut [Tally]) -> Result<()> {
+    let (hidden, observed) = batch.run(subject.model)?;
+    let output = predicted(subject.model, &hidden)?;
+    let reference = subject.reference.map(|model| batch.run(model)).transpose()?.map(|(_, observed)| observed);
+    for (place, (tally, Observed { chosen, logits })) in tallies.iter_mut().zip(&observed).enumerate() {
+        let reference = reference.as_ref().map(|layers| &layers[place].chosen);
+        let seen = Seen { chosen, reference, logits, ids: [&batch.input, &output], domains: batch.domains.as_ref() };
+        tally.add(&seen, moe.gate)?;
+    }
+    Ok(())
+}
+
+/// The report of what was counted and compared.
+fn told(subject: &Subject, moe: &MoeConfig, settings: &Settings, pieces: &[Piece], layers: Vec<LayerExperts>) -> ExpertReport {
     let tokens = pieces.iter().map(|piece| piece.tokens.len() as u64).sum();
-    Ok(ExpertReport {
+    ExpertReport {
         arm: settings.name.clone(),
         label: String::new(),
         seed: notes::seed(moe),
@@ -90,43 +123,28 @@ pub fn inspect(
         text: settings.text.clone(),
         layers,
         over_training: Vec::new(),
-        notes: notes::notes(config, moe, tokens, subject.dense.is_some()),
-    })
+        notes: notes::notes(&subject.model.config, moe, tokens, subject.dense.is_some()),
+    }
 }
 
-/// Share of the assignments of every expert, layer by layer `[layers][N]`, and nothing else: a first look at a text.
+/// Share of the assignments of every expert, layer by layer `[layers][N]`, and nothing else.
 ///
 /// # Errors
 /// As [`inspect`].
 pub fn loads(model: &Model, documents: &[Document], interrupted: &AtomicBool) -> Result<Vec<Vec<f64>>> {
     let subject = Subject { model, reference: None, dense: None };
-    let moe = check(&subject)?;
+    let moe = check_subject(&subject)?;
     let _guard = tch::no_grad_guard();
     let pieces = pieces(documents, &[], &model.config)?;
     let mut counts = vec![vec![0; moe.num_experts as usize]; moe.layers.len()];
-    for batch in batches(&pieces, BATCH_TOKENS, moe.gate.is_expert_choice()) {
-        stop_if(interrupted)?;
-        for (counts, seen) in counts.iter_mut().zip(Batch::new(&batch, model.device())?.run(model)?.1) {
-            let more =
-                Vec::<i64>::try_from(seen.chosen.f_sum_dim_intlist([0].as_slice(), false, tch::Kind::Int64)?.f_to(tch::Device::Cpu)?)?;
-            counts.iter_mut().zip(more).for_each(|(count, more)| *count += more);
+    run_all(&subject, &pieces, BATCH_TOKENS, &mut |_, _| {}, interrupted, |batch| {
+        for (counts, seen) in counts.iter_mut().zip(batch.run(model)?.1) {
+            counts.iter_mut().zip(seen.counts()?).for_each(|(count, more)| *count += more);
         }
-    }
+        Ok(())
+    })?;
     let shares = |counts: &Vec<i64>| counts.iter().map(|&count| count as f64 / counts.iter().sum::<i64>() as f64).collect();
     Ok(counts.iter().map(shares).collect())
-}
-
-/// Runs one batch through the model, and the reference where there is one.
-fn add(subject: &Subject, moe: &MoeConfig, batch: &Batch, tallies: &mut [Tally]) -> Result<()> {
-    let (hidden, observed) = batch.run(subject.model)?;
-    let output = predicted(subject.model, &hidden)?;
-    let reference = subject.reference.map(|model| batch.run(model)).transpose()?.map(|(_, observed)| observed);
-    for (place, (tally, Observed { chosen, logits, .. })) in tallies.iter_mut().zip(&observed).enumerate() {
-        let reference = reference.as_ref().map(|layers| &layers[place].chosen);
-        let seen = Seen { chosen, reference, logits, ids: [&batch.input, &output], domains: batch.domains.as_ref() };
-        tally.add(&seen, moe.gate)?;
-    }
-    Ok(())
 }
 
 /// Names and tokens of the domains.
@@ -153,48 +171,4 @@ fn compare_weights(
 
 fn stop_if(interrupted: &AtomicBool) -> Result<()> {
     if interrupted.load(Ordering::Relaxed) { Err(ConvertError::Interrupted) } else { Ok(()) }
-}
-
-/// The subject's experts, once all that is compared fits together.
-fn check<'a>(subject: &Subject<'a>) -> Result<&'a MoeConfig> {
-    let config = &subject.model.config;
-    let moe = routed(config)?;
-    subject.reference.map_or(Ok(()), |reference| check_reference(config, moe, &reference.config))?;
-    subject.dense.map_or(Ok(()), |dense| check_parent(config, moe, &dense.config))?;
-    Ok(moe)
-}
-
-/// The experts of a routed model.
-///
-/// # Errors
-/// For a dense one.
-pub fn routed(config: &Config) -> Result<&MoeConfig> {
-    config.moe.as_ref().ok_or_else(|| ConvertError::Options("the model is dense, it has no experts".into()))
-}
-
-/// Refuses a reference whose choices cannot be held against the model's.
-///
-/// # Errors
-/// Names what differs.
-pub fn check_reference(config: &Config, moe: &MoeConfig, reference: &Config) -> Result<()> {
-    let other = reference.moe.as_ref().ok_or_else(|| ConvertError::Options("the reference is dense, it has no experts".into()))?;
-    let same = |what: &str, own: i64, other: i64| require(own == other, || format!("the reference has {what} {other}, the model {own}"));
-    same("vocab_size", config.vocab_size, reference.vocab_size)?;
-    same("num_hidden_layers", config.num_hidden_layers as i64, reference.num_hidden_layers as i64)?;
-    same("num_experts", moe.num_experts, other.num_experts)?;
-    same("num_experts_per_tok", moe.experts_per_token, other.experts_per_token)?;
-    require(moe.layers == other.layers, || format!("the reference has moe_layers {:?}, the model {:?}", other.layers, moe.layers))
-}
-
-/// Refuses a dense checkpoint the experts cannot have come from.
-///
-/// # Errors
-/// Names what differs.
-pub fn check_parent(config: &Config, moe: &MoeConfig, dense: &Config) -> Result<()> {
-    require(dense.moe.is_none(), || "the dense parent is routed itself, name the model the experts came from".into())?;
-    let same = |what: &str, own: i64, other: i64| require(own == other, || format!("the dense parent has {what} {other}, the model {own}"));
-    same("hidden_size", config.hidden_size, dense.hidden_size)?;
-    same("num_hidden_layers", config.num_hidden_layers as i64, dense.num_hidden_layers as i64)?;
-    let (whole, part) = (dense.intermediate_size, moe.expert_intermediate_size);
-    require(whole % part == 0, || format!("the dense parent's MLP has {whole} units, experts of {part} are no even parts of it"))
 }

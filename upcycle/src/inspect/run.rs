@@ -82,6 +82,13 @@ pub(super) struct Observed {
     pub(super) chosen: Tensor,
 }
 
+impl Observed {
+    /// Tokens of each expert, `[N]`.
+    pub(super) fn counts(&self) -> Result<Vec<i64>> {
+        Ok(Vec::try_from(self.chosen.f_sum_dim_intlist([0].as_slice(), false, Kind::Int64)?.f_to(Device::Cpu)?)?)
+    }
+}
+
 /// Assignments as a matrix of zeros and ones, one row a token, padding included.
 fn chosen(routing: &Routing) -> Result<Tensor> {
     let (tokens, experts) = routing.logits.size2()?;

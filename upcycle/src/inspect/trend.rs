@@ -1,7 +1,7 @@
 //! How experts developed in training, from the lines of a run's `metrics.jsonl`.
 //!
 //! A line counts where it has `step` and `expert_load`. What an older run did not write down (the load's entropy, dead experts) follows
-//! from the shares.
+//! from the shares; its balance, a mean over the layers, is a layer's own only where there is one.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -55,12 +55,13 @@ pub fn read(path: &Path) -> Result<Vec<ExpertTrend>> {
 
 fn point(line: &Line, place: usize, load: &Load) -> TrendPoint {
     let own = line.balance_per_layer.as_ref().and_then(|layers| layers.get(place).copied());
+    let only = line.expert_load.as_ref().is_some_and(|layers| layers.len() == 1);
     let dead = || load.share.iter().filter(|&&share| share == 0.0).count() as u64;
     TrendPoint {
         step: line.step,
         similarity: load.similarity,
         load_entropy: Some(load.load_entropy.unwrap_or_else(|| entropy(&load.share))),
-        balance: own.or(line.balance),
+        balance: own.or(line.balance.filter(|_| only)),
         dead: Some(load.dead.unwrap_or_else(dead)),
     }
 }

@@ -4,11 +4,10 @@ use coppice_models::Checkpoint;
 use tch::{Device, Kind, Tensor};
 
 use super::manifest::LayerMerge;
-use super::permutation::unit_permutation;
 use super::plan::Plan;
 use crate::convert::{ConvertError, Result};
 use crate::inspect::notes;
-use crate::methods::Projection;
+use crate::methods::{Projection, unit_permutation};
 
 // D hidden, F expert width, N experts, G parts, E = N / G replicas.
 

@@ -8,9 +8,9 @@
 mod files;
 mod layer;
 mod manifest;
-mod permutation;
 mod plan;
 mod stream;
+mod words;
 
 use std::path::Path;
 use std::sync::atomic::AtomicBool;

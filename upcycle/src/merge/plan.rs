@@ -7,11 +7,12 @@ use serde_json::Value;
 
 use super::layer::is_zero;
 use super::manifest::LayerMerge;
+use super::words::notes;
 use super::{Options, Weights};
 use crate::convert::Result;
 use crate::convert::options::require;
 use crate::convert::plan::torch_name;
-use crate::inspect::{notes, routed};
+use crate::inspect::{notes as facts, routed};
 use crate::methods::Projection;
 use crate::writer::TensorHeader;
 
@@ -56,7 +57,7 @@ impl Plan {
         let config = Config { moe: None, intermediate_size: width, ..source.config.clone() };
         config.check()?;
         let tensors = expected(&config).into_iter().filter_map(|spec| merged(source, options, spec)).collect();
-        let notes = words(source, &moe, &layers, loads.is_some());
+        let notes = notes(&moe, &layers, loads.is_some());
         Ok(Self { config, granularity, scale: scale(&moe, granularity), shared_scale, loads, layers, tensors, notes, moe })
     }
 
@@ -78,7 +79,7 @@ impl Plan {
 
 /// `G`, if the experts are whole replicas.
 fn granularity(moe: &MoeConfig) -> Result<i64> {
-    let (parts, n) = (notes::granularity(moe) as i64, moe.num_experts);
+    let (parts, n) = (facts::granularity(moe) as i64, moe.num_experts);
     require(n % parts == 0, || format!("{n} experts are no whole replicas of an MLP in {parts} parts (granularity in config.json)"))?;
     Ok(parts)
 }
@@ -155,24 +156,4 @@ fn mlp_of(name: &str) -> Option<(usize, Projection)> {
     let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
     let matrix = rest.strip_prefix("mlp.")?.strip_suffix(".weight")?;
     Some((layer.parse().ok()?, Projection::ALL.into_iter().find(|projection| projection.name() == matrix)?))
-}
-
-/// What a reader of the result should know.
-fn words(source: &Checkpoint, moe: &MoeConfig, layers: &[LayerMerge], by_load: bool) -> Vec<String> {
-    let (k, n) = (moe.experts_per_token, moe.num_experts);
-    let expected = (!moe.gate.sums_to_one()).then(|| {
-        format!(
-            "gate {}: a token's weights do not sum to 1; the merged MLP has the weight that a uniform router gives, K/N = {k}/{n}",
-            moe.gate.name()
-        )
-    });
-    let silent = layers.iter().filter(|layer| layer.shared > 0 && layer.routed == 0).count();
-    let unknown = moe.upcycling.is_none().then(|| "config.json does not say how the experts were made: taken for whole copies".into());
-    let left_out = (silent > 0).then(|| format!("the routed experts of {silent} layers put out zero and are left out"));
-    let wider = layers.iter().any(|layer| layer.padding > 0).then(|| "narrower layers are padded with zero units".into());
-    let idle = by_load.then(|| "a part that no text reached is averaged with equal weights".into());
-    let half = (moe.shared_expert.is_some()
-        && source.config.moe.as_ref().is_some_and(|moe| moe.shared_expert.as_ref().is_some_and(|s| s.gated)))
-    .then(|| "the shared expert's gate is zero: its constant 1/2 is folded into the down projection".into());
-    [expected, unknown, left_out, wider, half, idle].into_iter().flatten().collect()
 }
