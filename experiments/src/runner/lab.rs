@@ -99,7 +99,7 @@ impl Lab<'_> {
     pub fn arm(&self, stages: &mut Stages, index: usize, seed: u64, base: &Finished, tokenizer: &Finished) -> Result<Grown> {
         let arm = &self.recipe.arms[index];
         let (converted, train) = if arm.from_scratch {
-            (None, self.from_scratch(stages, arm, seed, tokenizer)?)
+            (None, self.train_from_scratch(stages, arm, seed, tokenizer)?)
         } else {
             let converted = self.convert(stages, arm, seed, base, tokenizer)?;
             let train = self.continued(stages, arm, seed, converted.as_ref().unwrap_or(base), tokenizer)?;
@@ -122,7 +122,7 @@ impl Lab<'_> {
     }
 
     /// A routed model from a random start, on the tokens of both phases, with the schedule of the pre-training.
-    fn from_scratch(&self, stages: &mut Stages, arm: &ArmRecipe, seed: u64, tokenizer: &Finished) -> Result<Finished> {
+    fn train_from_scratch(&self, stages: &mut Stages, arm: &ArmRecipe, seed: u64, tokenizer: &Finished) -> Result<Finished> {
         let upcycle = arm.upcycle.as_ref().context("an arm from scratch needs experts")?;
         let recipe = self.recipe;
         let losses = arm.train(&recipe.continued.train);
