@@ -10,6 +10,7 @@ use crate::methods::Preservation;
 pub(super) fn notes([dense, upcycled]: [&Checkpoint; 2], exact: bool, claim: Option<&Preservation>) -> Vec<String> {
     let mut notes: Vec<String> = upcycled.config.moe.iter().filter_map(gate_note).collect();
     notes.extend(upcycled.config.moe.iter().filter_map(|moe| zero_note(upcycled, moe)));
+    notes.extend(upcycled.config.moe.iter().filter_map(start_note));
     if claim == Some(&Preservation::Exact) && !exact {
         notes.push(broken_claim(upcycled.dtype()));
     }
@@ -35,6 +36,14 @@ fn zero_note(upcycled: &Checkpoint, moe: &MoeConfig) -> Option<String> {
     let told = "the router is zero: all experts tie and the first are chosen, and experts that start equal get equal gradients; a router \
                 std above 0, a bias or jitter in training tells them apart";
     zero.then(|| told.into())
+}
+
+/// What learns first beside a shared expert that does all the work.
+fn start_note(moe: &MoeConfig) -> Option<String> {
+    let from_zero = moe.upcycling.as_ref()?.get("shared_start")? == "zero";
+    let told = "routed experts start with a down projection of zeros: in the first step it alone gets a gradient, the router and the other \
+                matrices from the second on";
+    from_zero.then(|| told.into())
 }
 
 /// What a gate means for the router's training or for exactness.
