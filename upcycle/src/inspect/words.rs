@@ -13,7 +13,7 @@ impl ExpertReport {
         let Self { arm, experts, experts_per_token, tokens, text, .. } = self;
         let mut lines = vec![
             format!("{arm}: {experts} experts a layer, {experts_per_token} for each token, measured on {tokens} tokens of {text}"),
-            "  layer   load min / max     entropy   dead   router   saturation   similarity   to parent   vocabulary in / out".into(),
+            "  layer      load min / max   entropy   dead    router   saturation   similarity   to parent   vocabulary in / out".into(),
         ];
         lines.extend(self.layers.iter().map(LayerExperts::line));
         lines.extend(self.warnings().into_iter().map(|warning| format!("  warning: {warning}")));
@@ -30,7 +30,7 @@ impl LayerExperts {
         let router = self.router_entropy.filter(|_| self.load.len() > 1).map(|entropy| entropy / ln);
         let vocabulary = self.vocabulary.as_ref().map_or_else(|| "-".into(), |v| format!("{:.3} / {:.3}", v.input, v.output));
         format!(
-            "  {:>5}   {:>5.1} % / {:>5.1} %   {:>7}   {:>4}   {:>6}   {:>10}   {:>10}   {:>9}   {vocabulary:>19}",
+            "  {:>5}   {:>5.1} % / {:>5.1} %   {:>7}   {:>4}   {:>7}   {:>10}   {:>10}   {:>9}   {vocabulary:>19}",
             self.layer,
             100.0 * least,
             100.0 * most,
