@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use coppice_models::device::Dtype;
+use coppice_models::fs::LeftOver;
 use coppice_models::tokenizer::Tokenizer;
 use coppice_models::{Checkpoint, Gate};
-use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, RouterInit, Sources, forecast, upcycle};
+use coppice_upcycle::card;
+use coppice_upcycle::convert::options::default_jobs;
+use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, RouterInit, Sources, forecast, left_over, upcycle};
 use coppice_upcycle::step0::{DEFAULT_TOKENS, Probe, Step0, compare};
 use serde_json::json;
 
@@ -69,6 +72,12 @@ pub struct UpcycleArgs {
     /// Replace the output if it exists.
     #[arg(long)]
     overwrite: bool,
+    /// Go on with a conversion that was stopped, after its last finished file.
+    #[arg(long)]
+    resume: bool,
+    /// Tensors made and written at once; the result is the same for any number. Default: as many as there are processors.
+    #[arg(long, default_value_t = default_jobs(), hide_default_value = true, value_name = "N")]
+    jobs: usize,
     /// Check everything, say what would be written, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -94,6 +103,7 @@ impl UpcycleArgs {
         if self.dry_run {
             return self.tell(&dense, &options);
         }
+        self.tell_left_over();
         let manifest = self.convert(&dense, &options)?;
         let report = if self.no_report { None } else { Some(self.compare(&dense, &probe)?) };
         self.print(&manifest, report.as_ref())?;
@@ -114,6 +124,8 @@ impl UpcycleArgs {
             dtype: self.dtype.map(stored_as),
             max_shard_bytes: self.max_shard_bytes,
             overwrite: self.overwrite,
+            resume: self.resume,
+            jobs: self.jobs,
             ..Options::default()
         }
     }
@@ -125,6 +137,17 @@ impl UpcycleArgs {
         let ids: Vec<i64> = ids.into_iter().take(self.report_tokens).map(i64::from).collect();
         let longest = dense.config.max_position_embeddings as usize;
         Ok(Probe::Text(ids.chunks(longest).map(<[i64]>::to_vec).collect()))
+    }
+
+    /// Says what becomes of what an earlier process left.
+    fn tell_left_over(&self) {
+        match left_over(&self.output) {
+            LeftOver::Idle(path) if !self.resume => {
+                output::say(format!("coppice: {} is what a stopped conversion left, it is begun anew (--resume goes on)", path.display()));
+            }
+            LeftOver::Nothing if self.resume => output::say("coppice: nothing to resume, the conversion begins"),
+            _ => {}
+        }
     }
 
     fn convert(&self, dense: &Checkpoint, options: &Options) -> Result<Manifest> {
@@ -146,6 +169,7 @@ impl UpcycleArgs {
         bar.finish_and_clear();
         let path = self.output.join("step0.json");
         coppice_models::fs::write_atomic(&path, serde_json::to_string_pretty(&report)?.as_bytes()).context("the step-0 report")?;
+        card::add_report(&self.output, &report)?;
         Ok(report)
     }
 

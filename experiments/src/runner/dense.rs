@@ -7,6 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use coppice_models::fs::write_atomic;
 use coppice_models::init::Random;
 use coppice_models::{Checkpoint, Config, Model};
+use coppice_upcycle::card;
 use coppice_upcycle::convert::{Sources, upcycle as convert};
 use coppice_upcycle::corpus::tokenize_documents;
 use coppice_upcycle::step0::{DEFAULT_TOKENS, Probe, compare};
@@ -70,5 +71,6 @@ pub fn upcycle(recipe: &UpcycleRecipe, seed: u64, source: &Path, folder: &Path) 
     convert(&Sources::one(&dense), &recipe.options(seed)?, &target, &mut |_| {}, interrupted())?;
     let probe = Probe::Random { tokens: DEFAULT_TOKENS, seed };
     let report = compare(&dense, &Checkpoint::open(&target)?, &probe, &mut |_, _| {}, interrupted())?;
+    card::add_report(&target, &report)?;
     Ok(write_atomic(folder.join("step0.json"), serde_json::to_string_pretty(&report)?.as_bytes())?)
 }

@@ -42,6 +42,11 @@ pub trait Method: Sync {
 
     /// How one tensor of a converted layer is made.
     fn recipe(&self, target: &Target, options: &Options) -> Recipe;
+
+    /// Why a source tensor goes into no tensor of the result. None: it must, and a conversion that leaves it out is refused.
+    fn drops(&self, _origin: &Origin, _options: &Options) -> Option<String> {
+        None
+    }
 }
 
 /// One tensor of a converted layer.
