@@ -283,7 +283,7 @@ fn the_folder_has_a_card_and_the_code_transformers_needs() {
     let (folder, dense) = open(&plain(), Dtype::F32);
     std::fs::write(folder.path().join("README.md"), "---\nlicense: other\nlicense_name: \"a: b\"\n---\n# Theirs\n").unwrap();
     let root = tempfile::tempdir().unwrap();
-    let evil = root.path().join("evil | <b>name</b> `x` [y](z)\n# no");
+    let evil = root.path().join("evil | <b>name `x` [y](z)\n# no");
     std::fs::rename(folder.path(), &evil).unwrap();
     drop(dense);
     let dense = Checkpoint::open(&evil).unwrap();
