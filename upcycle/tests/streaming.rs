@@ -10,11 +10,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use coppice_models::checkpoint::kind_of;
 use coppice_models::init::{Source, Stored};
 use coppice_models::tensors::expected;
-use coppice_models::{Checkpoint, Config, remote_code};
+use coppice_models::{Checkpoint, Config, Model, remote_code};
 use coppice_upcycle::card;
 use coppice_upcycle::convert::{ConvertError, MANIFEST, Manifest, Options, Progress, Sources, upcycle, upcycle_by};
 use coppice_upcycle::methods::{self, Method, Origin, Part, Projection, Recipe, Target};
 use coppice_upcycle::step0::{self, Probe};
+use coppice_upcycle::train::export::export;
 use safetensors::Dtype;
 use safetensors::tensor::{TensorView, serialize_to_file};
 use support::{listing, open, plain, variants, write};
@@ -293,9 +294,17 @@ fn the_folder_has_a_card_and_the_code_transformers_needs() {
         assert_eq!(std::fs::read_to_string(output.join(name)).unwrap(), text);
     }
     let text = std::fs::read_to_string(output.join(card::CARD)).unwrap();
-    for part in ["license: \"other\"\nlicense_name: \"a: b\"\nbase_model: ", "library_name: transformers", "trust_remote_code=True",
-        "| converted layers | 0, 2 |", "| experts a token | 2 |", "`topk_softmax`", "| seed | 7 |", "FLOPs a token, decode", MANIFEST]
-    {
+    for part in [
+        "license: \"other\"\nlicense_name: \"a: b\"\nbase_model: ",
+        "library_name: transformers",
+        "trust_remote_code=True",
+        "| converted layers | 0, 2 |",
+        "| experts a token | 2 |",
+        "`topk_softmax`",
+        "| seed | 7 |",
+        "FLOPs a token, decode",
+        MANIFEST,
+    ] {
         assert!(text.contains(part), "{part} in {text}");
     }
     assert!(!text.contains("<b>") && !text.contains("\n# no") && !text.contains("Theirs"), "{text}");
@@ -310,4 +319,19 @@ fn the_folder_has_a_card_and_the_code_transformers_needs() {
     assert!(filled.contains("exact: the logits equal") && !filled.contains("No report was made."), "{filled}");
     assert_eq!(filled.matches("step 0: exact").count(), 1);
     assert!(filled.ends_with(text.rsplit("## Provenance").next().unwrap()));
+}
+
+#[test]
+fn a_trained_export_of_experts_has_the_code_transformers_needs_and_a_dense_one_does_not() {
+    let (_folder, dense) = open(&plain(), Dtype::F32);
+    let root = tempfile::tempdir().unwrap();
+    convert(&dense, &Options { experts: 2, ..Options::default() }, &root.path().join("out")).unwrap();
+    for (name, source) in [("moe", Checkpoint::open(root.path().join("out")).unwrap()), ("dense", dense)] {
+        let model = Model::load(&source, Kind::Float, Device::Cpu).unwrap();
+        let folder = export(&model, &root.path().join(name), None).unwrap();
+        for (file, text) in remote_code::FILES {
+            let found = std::fs::read_to_string(folder.join(file)).ok();
+            assert_eq!(found.as_deref(), (name == "moe").then_some(text), "{name}");
+        }
+    }
 }

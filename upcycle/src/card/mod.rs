@@ -41,7 +41,7 @@ pub fn add_report(folder: &Path, report: &Step0) -> Result<()> {
     let path = folder.join(CARD);
     let card = std::fs::read_to_string(&path).map_err(ConvertError::io(&path))?;
     let no_place = || ConvertError::Options(format!("{}: the card has no place for the step-0 report", path.display()));
-    let (before, rest) = card.split_once(REPORT_BEGINS).ok_or_else(no_place)?;
+    let (before, rest) = card.rsplit_once(REPORT_BEGINS).ok_or_else(no_place)?;
     let (_, after) = rest.split_once(REPORT_ENDS).ok_or_else(no_place)?;
     let section = report_section(&format!("{}\n\n```text\n{}\n```", escape(&report.verdict()), fenced(&report.lines())));
     Ok(write_atomic(&path, [before, &section, after].concat().as_bytes())?)

@@ -138,7 +138,9 @@ pub struct Forecast {
 /// # Errors
 /// As [`upcycle`], for options that cannot be followed and a source that is no dense model.
 pub fn forecast(sources: &Sources, options: &Options) -> Result<Forecast> {
-    let plan = Plan::new(sources, options, methods::find(&options.method)?)?;
+    let method = methods::find(&options.method)?;
+    let plan = Plan::new(sources, options, method)?;
+    accounts::accounts(&plan, sources, options, method)?;
     let layers = plan.config.moe.iter().flat_map(|moe| moe.layers.clone()).collect();
     Ok(Forecast { parameters: plan.parameters(), bytes: plan.bytes(), files: plan.shards(options.max_shard_bytes).len(), layers })
 }
