@@ -8,7 +8,7 @@ use coppice_models::fs::write_atomic;
 use coppice_models::init::Random;
 use coppice_models::{Checkpoint, Config, Model};
 use coppice_upcycle::card;
-use coppice_upcycle::convert::{Sources, upcycle as convert};
+use coppice_upcycle::convert::{ConvertError, Sources, upcycle as convert};
 use coppice_upcycle::corpus::tokenize_documents;
 use coppice_upcycle::step0::{DEFAULT_TOKENS, Probe, compare};
 use coppice_upcycle::tokenizer_training::{END_OF_TEXT, TokenizerSettings, train_tokenizer as learn, write_tokenizer};
@@ -16,7 +16,7 @@ use coppice_upcycle::world::{Document, World};
 use tch::Device;
 
 use super::recipe::{Recipe, UpcycleRecipe};
-use crate::common::interrupted;
+use crate::common::{Interrupted, interrupted};
 use crate::memory::refuse_too_large;
 
 /// Strangers whose texts the tokenizer is trained on.
@@ -68,9 +68,14 @@ pub fn end_of_text(config: &Config) -> Result<i64> {
 pub fn upcycle(recipe: &UpcycleRecipe, seed: u64, source: &Path, folder: &Path) -> Result<()> {
     let target = folder.join("model");
     let dense = Checkpoint::open(source)?;
-    convert(&Sources::one(&dense), &recipe.options(seed)?, &target, &mut |_| {}, interrupted())?;
+    convert(&Sources::one(&dense), &recipe.options(seed)?, &target, &mut |_| {}, interrupted()).map_err(stopped)?;
     let probe = Probe::Random { tokens: DEFAULT_TOKENS, seed };
     let report = compare(&dense, &Checkpoint::open(&target)?, &probe, &mut |_, _| {}, interrupted())?;
     card::add_report(&target, &report)?;
     Ok(write_atomic(folder.join("step0.json"), serde_json::to_string_pretty(&report)?.as_bytes())?)
+}
+
+/// A stage that was interrupted is begun anew by the next run; the stages before it are kept.
+fn stopped(error: ConvertError) -> anyhow::Error {
+    if matches!(error, ConvertError::Interrupted | ConvertError::Paused { .. }) { Interrupted::Kept.into() } else { error.into() }
 }
