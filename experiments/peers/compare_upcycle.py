@@ -1,13 +1,16 @@
 """Times `coppice upcycle` against copying its result with `cp --reflink=never`, both ending synced, and prints the ratio of the medians.
 
-Usage: `python compare_upcycle.py --coppice target/release/coppice --model DIR --folder SCRATCH [--rounds 3] [--experts 8]`
+Usage: `python compare_upcycle.py --coppice target/release/coppice --model DIR --folder SCRATCH [--rounds 3] [--experts 8]
+[--jobs 1 2]`
 
-Also prints the peak memory of the conversion. The real size (1.6B in bf16 to 8 experts) writes 15 GB twice, so below 40 GB of free disk
+With `--jobs` each round times the conversion by each of these numbers of jobs; without, by the default number. Also prints the peak memory
+of the conversion and the load of the machine before each round. The real size (1.6B in bf16 to 8 experts) writes 15 GB twice, so below 40 GB of free disk
 the comparison is skipped with a sentence. Both results are removed after each round.
 """
 
 import argparse
 import json
+import os
 import pathlib
 import shutil
 import statistics
@@ -43,22 +46,36 @@ def main() -> None:
     parser.add_argument("--folder", required=True, type=pathlib.Path)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--experts", type=int, default=8)
+    parser.add_argument("--jobs", type=int, nargs="+")
     options = parser.parse_args()
     free = shutil.disk_usage(options.folder).free
     if free < NEEDED:
         print(f"SKIPPED: {options.folder} has {free / 1e9:.0f} GB free, the comparison needs {NEEDED / 1e9:.0f}")
         return
+    print(json.dumps(compared(options)))
+
+
+def compared(options: argparse.Namespace) -> dict:
+    """Every round, and the medians of each number of jobs beside that of `cp`."""
     made, copied = options.folder / "upcycled", options.folder / "copied"
     convert = [options.coppice, "upcycle", "--model", options.model, "--output", str(made), "--experts", str(options.experts), "--no-report"]
     rounds = []
     for _ in range(options.rounds):
-        ours, peak = peak_mib(convert)
-        theirs = seconds(["cp", "--reflink=never", "-r", str(made), str(copied)])
+        entry = {"load": os.getloadavg()[0], "upcycle": {}}
+        for jobs in options.jobs or [None]:
+            shutil.rmtree(made, ignore_errors=True)
+            entry["upcycle"][jobs or "default"] = peak_mib(convert + (["--jobs", str(jobs)] if jobs else []))
+        entry["cp"] = seconds(["cp", "--reflink=never", "-r", str(made), str(copied)])
         shutil.rmtree(made)
         shutil.rmtree(copied)
-        rounds.append((ours, theirs, peak))
-    ours, theirs, peak = (statistics.median(column) for column in zip(*rounds))
-    print(json.dumps({"upcycle_seconds": ours, "cp_seconds": theirs, "speed": theirs / ours, "peak_mib": peak, "rounds": rounds}))
+        rounds.append(entry)
+    theirs = statistics.median(entry["cp"] for entry in rounds)
+    return {"cp_seconds": theirs, "upcycle": {jobs: medians(rounds, jobs, theirs) for jobs in rounds[0]["upcycle"]}, "rounds": rounds}
+
+
+def medians(rounds: list[dict], jobs: int | str, theirs: float) -> dict:
+    ours, peak = (statistics.median(column) for column in zip(*(entry["upcycle"][jobs] for entry in rounds)))
+    return {"seconds": ours, "speed": theirs / ours, "peak_mib": peak}
 
 
 if __name__ == "__main__":

@@ -65,7 +65,7 @@ pub enum Interrupted {
 
 /// Whether an error says that the user asked to stop.
 pub fn is_interruption(error: &anyhow::Error) -> bool {
-    error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(ConvertError::Interrupted))
+    error.is::<Interrupted>() || matches!(error.downcast_ref(), Some(ConvertError::Interrupted | ConvertError::Paused { .. }))
 }
 
 /// An [`Interrupted`] error if the user asked to stop.

@@ -1,7 +1,7 @@
 //! Writes that are whole or absent: a temporary sibling, fsync, rename, fsync of the folder.
 //!
 //! A reader never sees half a file, and a crash leaves either the old content or the new. [`write_atomic`] takes bytes at hand,
-//! [`AtomicFile`] a stream, [`AtomicDir`] a folder of many files.
+//! [`AtomicFile`] a stream, [`AtomicDir`] a folder of many files, [`StagedDir`] one whose making can be resumed.
 
 use std::fs::{self, File, Permissions};
 use std::io::{BufWriter, Write};
@@ -11,8 +11,10 @@ use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
 mod dir;
+mod staged;
 
 pub use dir::AtomicDir;
+pub use staged::{LeftOver, StagedDir};
 
 /// Why a write did not happen. Nothing is left half-written in any case.
 #[derive(Debug, thiserror::Error)]
@@ -38,6 +40,9 @@ pub enum FsError {
         /// What it would have to be.
         expected: &'static str,
     },
+    /// Another process is writing the same target.
+    #[error("{} is being written by another process", .0.display())]
+    Busy(PathBuf),
     /// Less room than the write needs.
     #[error("{} bytes are needed below {} and {free} are free", needed, path.display())]
     NoSpace {

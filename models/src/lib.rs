@@ -19,6 +19,7 @@ pub mod hub;
 pub mod init;
 pub mod model;
 pub mod moe;
+pub mod remote_code;
 pub mod rotary;
 pub mod router;
 pub mod sampling;

@@ -15,6 +15,9 @@ use crate::init::Source;
 /// Added to the variance of a token's logits before they are normalised.
 const VARIANCE_FLOOR: f64 = 1e-6;
 
+/// Added to the sum of sigmoids, which may all underflow (DeepSeek-V3).
+const UNDERFLOW: f64 = 1e-20;
+
 /// The router of one layer.
 #[derive(Debug)]
 pub struct Router {
@@ -97,7 +100,8 @@ impl Router {
         let total = || chosen.f_sum_dim_intlist([-1].as_slice(), true, Kind::Float);
         let weights = match self.gate {
             Gate::TopkSoftmax => chosen.f_softmax(-1, Kind::Float)?,
-            Gate::SoftmaxTopkRenorm | Gate::SigmoidTopkRenorm => chosen.f_div(&total()?)?,
+            Gate::SoftmaxTopkRenorm => chosen.f_div(&total()?)?,
+            Gate::SigmoidTopkRenorm => chosen.f_div(&total()?.f_add_scalar(UNDERFLOW)?)?,
             Gate::SoftmaxTopkSt => chosen.f_div(&total()?.f_detach()?)?,
             _ => chosen,
         };

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// Neither weights nor configuration: what a reader needs to turn text into ids and back, and the licence.
-const NAMES: [&str; 14] = [
+const NAMES: [&str; 13] = [
     "tokenizer.json",
     "tokenizer_config.json",
     "special_tokens_map.json",
@@ -17,7 +17,6 @@ const NAMES: [&str; 14] = [
     "chat_template.jinja",
     "chat_template.json",
     "generation_config.json",
-    "modeling_stablelm_moe.py",
     "LICENSE",
 ];
 

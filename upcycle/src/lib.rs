@@ -1,6 +1,7 @@
 //! From dense to mixture of experts and on: upcycling methods and their streaming converter, the report on what a conversion preserved,
 //! corpora and the synthetic world, and the trainer.
 
+pub mod card;
 mod companions;
 pub mod convert;
 pub mod corpus;

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use conversions::{GO, apart, convert, converted, logits, report};
 use coppice_models::{Checkpoint, Config, Gate, Model};
-use coppice_upcycle::convert::{Account, ConvertError, LayerSelection, MANIFEST, Options, RouterInit, Sources, upcycle, upcycle_by};
+use coppice_upcycle::convert::{ConvertError, LayerSelection, MANIFEST, Options, RouterInit, Sources, upcycle, upcycle_by};
 use coppice_upcycle::methods::{Method, Preservation, Projection, Recipe, Target};
 use coppice_upcycle::step0::{self, Probe, Step0};
 use proptest::prelude::*;
@@ -127,11 +127,8 @@ fn kept_tensors_and_copies_are_the_source_bit_for_bit_and_all_are_accounted_for(
     assert_eq!(manifest.tensors.keys().map(String::as_str).collect::<BTreeSet<_>>(), dense.names().collect::<BTreeSet<_>>());
     let mut told = manifest.made.keys().cloned().collect::<BTreeSet<_>>();
     for (name, account) in &manifest.tensors {
-        let targets = match account {
-            Account::Kept => vec![name.clone()],
-            Account::CopiedTo(targets) => targets.clone(),
-            Account::Unused(reason) => panic!("{name}: {reason}"),
-        };
+        assert!(account.dropped.is_none() && account.made_into.is_empty() && !account.recomputed, "{name}: {account:?}");
+        let targets = if account.kept { vec![name.clone()] } else { account.copied_to.clone() };
         assert_eq!(targets.len(), if name.starts_with("model.layers.1.mlp.") { 3 } else { 1 }, "{name}");
         for target in &targets {
             assert_eq!(dense.bytes(name).unwrap(), result.bytes(target).unwrap(), "{name} to {target}");

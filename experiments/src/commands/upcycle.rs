@@ -10,8 +10,11 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::Args;
 use coppice_models::device::Dtype;
+use coppice_models::fs::LeftOver;
 use coppice_models::{Checkpoint, Gate};
-use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, Sources, forecast, upcycle};
+use coppice_upcycle::card;
+use coppice_upcycle::convert::options::default_jobs;
+use coppice_upcycle::convert::{ConvertError, LayerSelection, Manifest, Options, Sources, forecast, left_over, upcycle};
 use coppice_upcycle::methods;
 use coppice_upcycle::step0::{DEFAULT_TOKENS, Probe, Step0, compare};
 use serde_json::json;
@@ -71,6 +74,12 @@ pub struct UpcycleArgs {
     /// Replace the output if it exists.
     #[arg(long)]
     overwrite: bool,
+    /// Go on with a conversion that was stopped, after its last finished file.
+    #[arg(long)]
+    resume: bool,
+    /// Tensors made and written at once; the result is the same for any number. Default: as many as there are processors.
+    #[arg(long, default_value_t = default_jobs(), hide_default_value = true, value_name = "N")]
+    jobs: usize,
     /// Check everything, say what would be written, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -92,6 +101,7 @@ impl UpcycleArgs {
         if self.dry_run {
             return self.tell(&sources, &options);
         }
+        self.tell_left_over();
         let manifest = self.convert(&sources, &options)?;
         let report = if self.no_report { None } else { Some(self.compare(&dense, &probe)?) };
         self.print(&manifest, report.as_ref())?;
@@ -109,6 +119,8 @@ impl UpcycleArgs {
             dtype: self.dtype.map(stored_as),
             max_shard_bytes: self.max_shard_bytes,
             overwrite: self.overwrite,
+            resume: self.resume,
+            jobs: self.jobs,
             ..Options::default()
         };
         self.growth.apply(method, &mut options)?;
@@ -121,6 +133,17 @@ impl UpcycleArgs {
     fn probe(&self, dense: &Checkpoint) -> Result<Probe> {
         let Some(path) = &self.report_text else { return Ok(Probe::Random { tokens: self.report_tokens, seed: self.seed }) };
         Ok(Probe::Text(data::sequences(dense, path, self.report_tokens)?))
+    }
+
+    /// Says what becomes of what an earlier process left.
+    fn tell_left_over(&self) {
+        match left_over(&self.output) {
+            LeftOver::Idle(path) if !self.resume => {
+                output::say(format!("coppice: {} is what a stopped conversion left, it is begun anew (--resume goes on)", path.display()));
+            }
+            LeftOver::Nothing if self.resume => output::say("coppice: nothing to resume, the conversion begins"),
+            _ => {}
+        }
     }
 
     fn convert(&self, sources: &Sources, options: &Options) -> Result<Manifest> {
@@ -142,6 +165,7 @@ impl UpcycleArgs {
         bar.finish_and_clear();
         let path = self.output.join("step0.json");
         coppice_models::fs::write_atomic(&path, serde_json::to_string_pretty(&report)?.as_bytes()).context("the step-0 report")?;
+        card::add_report(&self.output, &report)?;
         Ok(report)
     }
 

@@ -5,7 +5,7 @@ use std::fs;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Value, json};
 
-use crate::support::checkpoint::{SIZES, Tensors};
+use crate::support::checkpoint::{SIZES, Tensors, write_tensors};
 use crate::support::outcome::ended;
 use crate::support::{Folder, config, coppice, refused, sentence, stderr, tensors, words, write_checkpoint};
 
@@ -193,6 +193,21 @@ fn missing_and_unexpected_tensors_are_named() {
     assert_says(&refusal(&missing), &["missing", "model.layers.1.mlp.up_proj.weight"]);
     let unexpected = with_tensors(|tensors| drop(tensors.insert("model.layers.2.x".into(), (vec![1], vec![0.0]))));
     assert_says(&refusal(&unexpected), &["unexpected", "model.layers.2.x"]);
+}
+
+#[test]
+fn a_tensor_in_two_shards_is_named() {
+    let folder = Folder::new();
+    let (all, twice) = (tensors(&SIZES), "model.norm.weight");
+    let (first, mut second): (Tensors, Tensors) = all.into_iter().partition(|(name, _)| !name.starts_with("model.layers.1."));
+    second.insert(twice.into(), first[twice].clone());
+    write_checkpoint(&folder.path("model"), &config(), &first);
+    fs::rename(folder.path("model/model.safetensors"), folder.path("model/model-1.safetensors")).unwrap();
+    write_tensors(&folder.path("model/model-2.safetensors"), &second);
+    let homes = first.keys().map(|name| (name, "model-1.safetensors")).chain(second.keys().map(|name| (name, "model-2.safetensors")));
+    let map: Value = homes.map(|(name, file)| (name.clone(), json!(file))).collect::<serde_json::Map<_, _>>().into();
+    folder.write("model/model.safetensors.index.json", json!({ "weight_map": map }).to_string());
+    assert_says(&refusal(&folder), &[twice, "stands in two files"]);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::{Folder, coppice, done, json_of, stdout};
+use crate::support::{Folder, coppice, done, json_of, refused, stderr, stdout};
 
 fn upcycle(folder: &Folder, options: &[&str]) -> Value {
     json_of(coppice(["upcycle", "--json", "--model", &folder.arg("model"), "--output", &folder.arg("moe")]).args(options))
@@ -62,6 +62,37 @@ fn the_report_is_readable_and_names_what_it_ran_on() {
     let text = stdout(&done(&mut coppice(["upcycle", "--model", &folder.arg("model"), "--output", &folder.arg("moe"), "--seed", "5"])));
     assert!(text.contains("random") && text.contains("exact"), "{text}");
     assert_eq!(folder.names(), ["model", "moe"]);
+}
+
+#[test]
+fn the_card_has_the_report_and_transformers_its_code() {
+    let folder = Folder::with_model();
+    folder.write("model/README.md", "---\nlicense: apache-2.0\n---\n# Their card\n");
+    upcycle(&folder, &["--experts", "4"]);
+    let card = folder.read("moe/README.md");
+    assert!(card.starts_with("---\nlicense: \"apache-2.0\"\nbase_model: \"model\"\nlibrary_name: transformers"), "{card}");
+    assert!(card.contains("exact: the logits equal") && !card.contains("Their card"), "{card}");
+    let config: Value = serde_json::from_str(&folder.read("moe/config.json")).unwrap();
+    for file in config["auto_map"].as_object().unwrap().values() {
+        let module = file.as_str().unwrap().split_once('.').unwrap().0;
+        assert!(folder.path(&format!("moe/{module}.py")).exists(), "{module}");
+    }
+}
+
+#[test]
+fn resuming_nothing_begins_and_jobs_must_be_some() {
+    let folder = Folder::with_model();
+    let arguments = |more: &'static str| {
+        let (model, output) = (folder.arg("model"), folder.arg("moe"));
+        let mut command = coppice(["upcycle", "--no-report", "--experts", "2", "--model", &model, "--output", &output]);
+        command.args(more.split_whitespace());
+        command
+    };
+    assert!(refused(&mut arguments("--jobs 0")).contains("jobs is 0"));
+    assert_eq!(folder.names(), ["model"]);
+    let output = done(&mut arguments("--resume"));
+    assert!(stderr(&output).contains("nothing to resume"), "{}", stderr(&output));
+    assert!(refused(&mut arguments("--resume")).contains("exists"));
 }
 
 #[test]

@@ -43,18 +43,23 @@ impl AtomicDir {
     /// # Errors
     /// [`FsError::Exists`] if somebody made the target meanwhile, or [`FsError::Io`] (a file system without `renameat2` among them).
     pub fn commit(self) -> Result<(), FsError> {
-        sync_tree(self.path())?;
-        let swap = self.existing == Existing::Replace && self.target.exists();
-        let flags = if swap { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-        let moved = rustix::fs::renameat_with(CWD, self.path(), CWD, &self.target, flags);
-        moved.map_err(|errno| renamed(&self.target, errno.into()))?;
-        sync_dir(parent(&self.target))?;
+        let swap = into_place(self.path(), &self.target, self.existing)?;
         if swap {
             return self.temporary.close().map_err(FsError::io("remove the old", &self.target));
         }
         let _moved_away = self.temporary.keep();
         Ok(())
     }
+}
+
+/// Syncs `from` and moves it to `target` in one step. True: an old folder was swapped out and now stands at `from`.
+pub(super) fn into_place(from: &Path, target: &Path, existing: Existing) -> Result<bool, FsError> {
+    sync_tree(from)?;
+    let swap = existing == Existing::Replace && target.exists();
+    let flags = if swap { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
+    rustix::fs::renameat_with(CWD, from, CWD, target, flags).map_err(|errno| renamed(target, errno.into()))?;
+    sync_dir(parent(target))?;
+    Ok(swap)
 }
 
 fn sync_tree(folder: &Path) -> Result<(), FsError> {

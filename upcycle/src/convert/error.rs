@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use coppice_models::fs::FsError;
 
-/// Anything that stops a conversion or its step-0 report. Nothing is left half-written in any case.
+/// Anything that stops a conversion or its step-0 report. Nothing is left half-written in any case; only [`ConvertError::Paused`] keeps
+/// finished files, hidden beside the output.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
     /// The options cannot be used, alone or with this source.
@@ -29,6 +30,32 @@ pub enum ConvertError {
     /// The caller's flag was raised.
     #[error("interrupted; nothing was written")]
     Interrupted,
+    /// The caller's flag was raised after some files were finished.
+    #[error("interrupted; {finished} of {files} weights files are finished and kept, --resume goes on from there")]
+    Paused {
+        /// Weights files that are done.
+        finished: usize,
+        /// Weights files in all.
+        files: usize,
+    },
+    /// A conversion cannot go on because it was begun as another one.
+    #[error(
+        "{path} was begun from another source, with other options or by another version: repeat those, or leave --resume out to begin anew"
+    )]
+    OtherPlan {
+        /// The unfinished folder.
+        path: PathBuf,
+    },
+    /// A source tensor would be lost without a word.
+    #[error("{path}: the method {method} leaves out {names} and does not say why; nothing was written")]
+    Unaccounted {
+        /// The source's folder.
+        path: PathBuf,
+        /// Name of the method.
+        method: &'static str,
+        /// At most four tensors, and how many more there are.
+        names: String,
+    },
     /// A file could not be written.
     #[error("{path}: {source}")]
     Io {
@@ -37,15 +64,15 @@ pub enum ConvertError {
         /// The system's reason.
         source: std::io::Error,
     },
-    /// A tensor was written with another number of bytes than its header states: a fault of the method.
-    #[error("{path}: {found} bytes of tensors were written where the header states {expected}")]
-    Length {
-        /// The file.
-        path: PathBuf,
-        /// Bytes the header states.
-        expected: u64,
-        /// Bytes written.
-        found: u64,
+    /// A tensor was made in another shape than the configuration asks for: a fault of the method.
+    #[error("tensor {tensor} was made with shape {found:?}, the configuration asks for {expected:?}")]
+    Shape {
+        /// Name of the tensor in the output.
+        tensor: String,
+        /// Shape in the configuration.
+        expected: Vec<usize>,
+        /// Shape made.
+        found: Vec<i64>,
     },
     /// The output exists, or the disk has no room for it.
     #[error(transparent)]

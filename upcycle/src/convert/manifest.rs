@@ -28,8 +28,11 @@ pub struct Manifest {
     pub parameters: u64,
     /// Size of every weights file in bytes.
     pub files: BTreeMap<String, u64>,
-    /// What became of every source tensor.
+    /// What became of every tensor of the source.
     pub tensors: BTreeMap<String, Account>,
+    /// What became of every tensor of the branches, in their order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub branches: Vec<BTreeMap<String, Account>>,
     /// Tensors of the result that are no copies, and how they were made.
     pub made: BTreeMap<String, String>,
 }
@@ -45,14 +48,22 @@ pub struct SourceFacts {
     pub dtype: Dtype,
 }
 
-/// What became of a source tensor.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Account {
+/// What became of a source tensor: all that holds of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Account {
     /// It stands in the result under its own name.
-    Kept,
-    /// Its values went into these tensors.
-    CopiedTo(Vec<String>),
-    /// It is not in the result, and why.
-    Unused(String),
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub kept: bool,
+    /// These tensors are the same, element for element.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub copied_to: Vec<String>,
+    /// These tensors were computed from it (scaled, averaged, drawn anew in part), and how.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub made_into: BTreeMap<String, String>,
+    /// It is not in the result, on purpose: why.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped: Option<String>,
+    /// It is a buffer that every reader recomputes from the configuration.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub recomputed: bool,
 }

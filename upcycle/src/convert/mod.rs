@@ -1,21 +1,28 @@
 //! Dense checkpoint in, mixture-of-experts checkpoint out, tensor by tensor: memory does not grow with the model.
 //!
 //! The output is a Hugging Face folder of `model_type` `stablelm_moe`. It is built beside its place and moved there whole, or not
-//! at all. See `options` for what can be asked, `plan` for what is decided before writing, `stream` for the data's way.
+//! at all; what an interruption leaves of it can be gone on with. See `options` for what can be asked, `plan` and `accounts` for what is
+//! decided before writing, `shards` for where tensors lie, `crew` and `stream` for the data's way, `resume` for going on.
 
+mod accounts;
+mod budget;
+mod crew;
 pub mod error;
 pub mod manifest;
 pub mod options;
 pub(crate) mod plan;
+mod resume;
+mod shards;
 pub mod sources;
 mod stream;
+pub(crate) mod values;
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use coppice_models::Checkpoint;
-use coppice_models::fs::{AtomicDir, Existing, check_free_space, write_atomic};
+use coppice_models::fs::{Existing, LeftOver, StagedDir, check_free_space, write_atomic};
+use coppice_models::{Checkpoint, remote_code};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -25,11 +32,13 @@ pub use options::{LayerSelection, Options, RouterInit};
 pub use sources::Sources;
 
 use self::options::require;
-use self::plan::{Plan, Step, torch_name};
+use self::plan::{Plan, torch_name};
+use self::resume::{Record, fingerprint};
+use self::shards::Shard;
 use self::stream::Stream;
-use crate::companions;
 use crate::methods::{self, Method};
-use crate::writer::{SafetensorsWriter, TensorHeader};
+use crate::writer::SafetensorsWriter;
+use crate::{card, companions};
 
 /// How far a conversion is.
 #[derive(Debug, Clone, Copy)]
@@ -47,12 +56,14 @@ const SLACK: u64 = 16 << 20;
 
 /// Converts a dense checkpoint by the method and choices of `options` into the folder `output`.
 ///
-/// The same source, options and seed give the same bytes. Peak memory is a few chunks and the mapped MLP of one layer.
+/// The same source, options and seed give the same bytes, in one go or in several, by any number of jobs. Peak memory is a few chunks and
+/// mapped tensors a job, and at most 1 GiB of computed ones unless one is larger by itself.
 ///
 /// # Errors
 /// One sentence for options that cannot be followed, a source that is no dense model or holds NaN or infinity (the tensor is
-/// named), an output that exists, a disk without room, and [`ConvertError::Interrupted`] soon after `interrupted` is raised.
-/// In every case `output` is as it was before.
+/// named), a source tensor that would be lost, an output that exists, is written by another process or was begun otherwise, and a disk
+/// without room. Soon after `interrupted` is raised, [`ConvertError::Paused`] where finished files are kept beside the output, else
+/// [`ConvertError::Interrupted`]. In every case `output` is as it was before, and but for `Paused` nothing is left beside it.
 pub fn upcycle(
     sources: &Sources,
     options: &Options,
@@ -66,7 +77,7 @@ pub fn upcycle(
 /// [`upcycle`] by a method of the caller's own, registered or not; `options.method` only names it in the manifest.
 ///
 /// # Errors
-/// As [`upcycle`], and [`ConvertError::Length`] when the method derives a tensor of another size than the target has.
+/// As [`upcycle`], and [`ConvertError::Shape`] when the method makes a tensor of another shape than the target has.
 pub fn upcycle_by(
     method: &dyn Method,
     sources: &Sources,
@@ -76,19 +87,37 @@ pub fn upcycle_by(
     interrupted: &AtomicBool,
 ) -> Result<Manifest> {
     let plan = Plan::new(sources, options, method)?;
+    let accounts = accounts::accounts(&plan, sources, options, method)?;
     sources.all().iter().try_for_each(|source| keep_source(source, output))?;
-    let source = sources.model();
     let existing = if options.overwrite { Existing::Replace } else { Existing::Refuse };
-    let folder = AtomicDir::create(output, existing)?;
-    check_free_space(output, plan.bytes() + SLACK)?;
-    let stream = Stream::new(sources, &plan, progress, interrupted);
-    let files = write_weights(&plan, stream, options.max_shard_bytes, folder.path())?;
-    companions::copy(&source.folder, folder.path()).map_err(|(path, error)| ConvertError::io(path)(error))?;
-    write_json(&folder.path().join("config.json"), &config_json(&plan, source))?;
-    let manifest = manifest(&plan, source, options, files);
-    write_json(&folder.path().join(MANIFEST), &json!(manifest))?;
+    let mut folder = StagedDir::open(output, existing)?;
+    let mut record = Record::open(&folder, fingerprint(&plan, sources, options)?, options.resume)?;
+    folder.keep(!record.files.is_empty());
+    check_free_space(output, plan.bytes().saturating_sub(record.bytes()) + SLACK)?;
+    folder.keep(false);
+    let work = Work { plan: &plan, shards: plan.shards(options.max_shard_bytes), jobs: options.jobs };
+    if let Err(error) = work.weights(sources, &mut record, folder.path(), progress, interrupted) {
+        return Err(stop(error, &work, &record, &mut folder));
+    }
+    let manifest = manifest(&plan, sources.model(), options, record.files, accounts);
+    write_rest(&work, sources.model(), &manifest, folder.path())?;
     folder.commit()?;
     Ok(manifest)
+}
+
+/// What an earlier conversion left beside an output.
+pub fn left_over(output: &Path) -> LeftOver {
+    StagedDir::left_over(output)
+}
+
+/// Keeps what an interrupted conversion has finished.
+fn stop(error: ConvertError, work: &Work, record: &Record, folder: &mut StagedDir) -> ConvertError {
+    if !matches!(error, ConvertError::Interrupted) || record.files.is_empty() {
+        return error;
+    }
+    folder.keep(true);
+    let paused = ConvertError::Paused { finished: record.files.len(), files: work.shards.len() };
+    record.tidy(folder).err().unwrap_or(paused)
 }
 
 /// What a conversion would write.
@@ -109,7 +138,9 @@ pub struct Forecast {
 /// # Errors
 /// As [`upcycle`], for options that cannot be followed and a source that is no dense model.
 pub fn forecast(sources: &Sources, options: &Options) -> Result<Forecast> {
-    let plan = Plan::new(sources, options, methods::find(&options.method)?)?;
+    let method = methods::find(&options.method)?;
+    let plan = Plan::new(sources, options, method)?;
+    accounts::accounts(&plan, sources, options, method)?;
     let layers = plan.config.moe.iter().flat_map(|moe| moe.layers.clone()).collect();
     Ok(Forecast { parameters: plan.parameters(), bytes: plan.bytes(), files: plan.shards(options.max_shard_bytes).len(), layers })
 }
@@ -120,32 +151,57 @@ fn keep_source(source: &Checkpoint, output: &Path) -> Result<()> {
     require(!from.starts_with(&to), || format!("{} holds the source, name another output", output.display()))
 }
 
-/// Writes all weights files, and the index where there are several. Returns their sizes.
-fn write_weights<'a>(plan: &'a Plan, mut stream: Stream<'a>, largest: u64, folder: &Path) -> Result<BTreeMap<String, u64>> {
-    let shards = plan.shards(largest);
-    let (mut files, mut homes) = (BTreeMap::new(), BTreeMap::new());
-    for (index, steps) in shards.iter().enumerate() {
-        let name = shard_name(index + 1, shards.len());
-        files.insert(name.clone(), write_shard(steps, &mut stream, &folder.join(&name))?);
-        homes.extend(steps.iter().map(|step| (step.header.name.as_str(), name.clone())));
+/// What is written, in which files, by how many at once.
+struct Work<'a> {
+    plan: &'a Plan,
+    shards: Vec<Shard<'a>>,
+    jobs: usize,
+}
+
+impl Work<'_> {
+    /// Writes the weights files that `record` does not hold yet.
+    fn weights(
+        &self,
+        sources: &Sources,
+        record: &mut Record,
+        folder: &Path,
+        progress: &mut dyn FnMut(Progress),
+        interrupted: &AtomicBool,
+    ) -> Result<()> {
+        let left: Vec<&Shard> = self.shards.iter().filter(|shard| !record.files.contains_key(&shard.name)).collect();
+        let stream = Stream::new(sources, left.iter().flat_map(|shard| shard.steps.iter().copied()), interrupted);
+        let total = self.plan.bytes();
+        let mut written = total - left.iter().map(|shard| shard.bytes()).sum::<u64>();
+        for shard in left {
+            let file = SafetensorsWriter::create(&folder.join(&shard.name), &shard.headers())?;
+            crew::write(shard, &stream, &file, self.jobs, &mut |part| {
+                written += part.bytes;
+                progress(Progress { tensor: &shard.steps[part.index].header.name, written, total });
+            })?;
+            record.add(folder, &shard.name, file.finish()?)?;
+        }
+        Ok(())
     }
-    if shards.len() > 1 {
-        let metadata = json!({"total_size": plan.bytes(), "total_parameters": plan.parameters()});
-        let index = json!({"metadata": metadata, "weight_map": homes});
+
+    /// The index of several weights files; none where there is one.
+    fn index(&self) -> Option<Value> {
+        let homes = self.shards.iter().flat_map(|shard| shard.steps.iter().map(|step| (step.header.name.clone(), json!(shard.name))));
+        let metadata = json!({"total_size": self.plan.bytes(), "total_parameters": self.plan.parameters()});
+        (self.shards.len() > 1).then(|| json!({"metadata": metadata, "weight_map": homes.collect::<serde_json::Map<_, _>>()}))
+    }
+}
+
+/// Writes everything beside the weights, the manifest last.
+fn write_rest(work: &Work, source: &Checkpoint, manifest: &Manifest, folder: &Path) -> Result<()> {
+    if let Some(index) = work.index() {
         write_json(&folder.join("model.safetensors.index.json"), &index)?;
     }
-    Ok(files)
-}
-
-fn write_shard<'a>(steps: &'a [Step], stream: &mut Stream<'a>, path: &Path) -> Result<u64> {
-    let headers: Vec<TensorHeader> = steps.iter().map(|step| step.header.clone()).collect();
-    let mut file = SafetensorsWriter::create(path, &headers)?;
-    steps.iter().try_for_each(|step| stream.step(step, &mut file))?;
-    file.finish()
-}
-
-fn shard_name(number: usize, count: usize) -> String {
-    if count == 1 { "model.safetensors".into() } else { format!("model-{number:05}-of-{count:05}.safetensors") }
+    companions::copy(&source.folder, folder).map_err(|(path, error)| ConvertError::io(path)(error))?;
+    remote_code::write(folder)?;
+    write_json(&folder.join("config.json"), &config_json(work.plan, source))?;
+    card::write(folder, &work.plan.config, source, manifest)?;
+    write_json(&folder.join(MANIFEST), &json!(manifest))?;
+    Record::remove(folder)
 }
 
 fn config_json(plan: &Plan, source: &Checkpoint) -> Value {
@@ -156,7 +212,14 @@ fn write_json(path: &Path, value: &Value) -> Result<()> {
     Ok(write_atomic(path, format!("{value:#}\n").as_bytes())?)
 }
 
-fn manifest(plan: &Plan, source: &Checkpoint, options: &Options, files: BTreeMap<String, u64>) -> Manifest {
+fn manifest(
+    plan: &Plan,
+    source: &Checkpoint,
+    options: &Options,
+    files: BTreeMap<String, u64>,
+    mut accounts: Vec<BTreeMap<String, Account>>,
+) -> Manifest {
+    let branches = accounts.split_off(1.min(accounts.len()));
     Manifest {
         kind: "upcycled",
         version: env!("CARGO_PKG_VERSION"),
@@ -165,7 +228,8 @@ fn manifest(plan: &Plan, source: &Checkpoint, options: &Options, files: BTreeMap
         source: SourceFacts { folder: source.folder.clone(), bytes: source.file_bytes(), dtype: source.dtype() },
         parameters: plan.parameters(),
         files,
-        tensors: plan.accounts(source),
+        tensors: accounts.pop().unwrap_or_default(),
+        branches,
         made: plan.made(),
     }
 }

@@ -77,6 +77,17 @@ pub struct Options {
     /// Whether an existing output folder is replaced.
     #[serde(skip)]
     pub overwrite: bool,
+    /// Whether a conversion that was stopped goes on where it stopped.
+    #[serde(skip)]
+    pub resume: bool,
+    /// Tensors made and written at once; the result is the same for any number.
+    #[serde(skip)]
+    pub jobs: usize,
+}
+
+/// As many tensors at once as there are processors.
+pub fn default_jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
 }
 
 impl Default for Options {
@@ -109,6 +120,8 @@ impl Default for Options {
             dtype: None,
             max_shard_bytes: MAX_SHARD_BYTES,
             overwrite: false,
+            resume: false,
+            jobs: default_jobs(),
         }
     }
 }
@@ -125,6 +138,7 @@ impl Options {
         finite("noise std", self.noise_std, 0.0)?;
         let ratio = self.ratio;
         require((0.0..=1.0).contains(&ratio), || format!("ratio is {ratio}, expected a share between 0 and 1"))?;
+        require(self.jobs > 0, || "jobs is 0, expected at least 1".into())?;
         require(self.max_shard_bytes > 0, || "the largest shard is 0 bytes, expected at least 1".into())?;
         let dtype = self.dtype.unwrap_or(Dtype::F32);
         require(WRITABLE.contains(&dtype), || format!("dtype {dtype} cannot be written (known: F32, F16, BF16)"))

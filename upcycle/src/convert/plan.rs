@@ -5,15 +5,14 @@ mod target;
 
 use std::collections::BTreeMap;
 
-use coppice_models::tensors::{TensorSpec, expected, is_buffer};
-use coppice_models::{Checkpoint, Config};
+use coppice_models::Config;
+use coppice_models::tensors::{TensorSpec, expected};
 use safetensors::Dtype;
 
 use self::place::{Growth, Place};
 use self::target::target;
 
 use super::error::Result;
-use super::manifest::Account;
 use super::options::{Options, require};
 use super::sources::Sources;
 use crate::methods::{Method, Recipe, check_foreign};
@@ -65,32 +64,6 @@ impl Plan {
         self.steps.iter().map(|step| step.header.shape.iter().product::<usize>() as u64).sum()
     }
 
-    /// The steps of each file, none above `largest` bytes unless it holds one tensor.
-    pub(crate) fn shards(&self, largest: u64) -> Vec<&[Step]> {
-        let size = |step: &Step| step.header.bytes() as u64;
-        let mut room = self.steps.first().map_or(0, |first| largest.saturating_sub(size(first)));
-        self.steps
-            .chunk_by(|_, next| {
-                let fits = size(next) <= room;
-                room = if fits { room } else { largest }.saturating_sub(size(next));
-                fits
-            })
-            .collect()
-    }
-
-    /// What became of every source tensor.
-    pub(crate) fn accounts(&self, source: &Checkpoint) -> BTreeMap<String, Account> {
-        let mut accounts: BTreeMap<String, Account> = source.names().map(|name| (name.to_owned(), Account::unused(name))).collect();
-        for step in &self.steps {
-            for source in step.recipe.sources().iter().filter(|source| source.checkpoint == 0) {
-                if let Some(account) = accounts.get_mut(&source.tensor) {
-                    account.add(&source.tensor, &step.header.name);
-                }
-            }
-        }
-        accounts
-    }
-
     /// What was made of no source tensor, or of one by computation, in words.
     pub(crate) fn made(&self) -> BTreeMap<String, String> {
         let words = |recipe: &Recipe| match recipe {
@@ -98,20 +71,6 @@ impl Plan {
             Recipe::Made { note, .. } => Some(note.clone()),
         };
         self.steps.iter().filter_map(|step| Some((step.header.name.clone(), words(&step.recipe)?))).collect()
-    }
-}
-
-impl Account {
-    fn unused(name: &str) -> Self {
-        Self::Unused(if is_buffer(name) { "a buffer, recomputed from the configuration" } else { "the method does not read it" }.into())
-    }
-
-    fn add(&mut self, source: &str, target: &str) {
-        match self {
-            Self::CopiedTo(targets) => targets.push(target.to_owned()),
-            _ if source == target => *self = Self::Kept,
-            _ => *self = Self::CopiedTo(vec![target.to_owned()]),
-        }
     }
 }
 
@@ -142,31 +101,5 @@ pub(crate) fn torch_name(dtype: Dtype) -> &'static str {
         Dtype::F16 => "float16",
         Dtype::BF16 => "bfloat16",
         _ => "float32",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn shards_hold_at_most_their_size_or_one_tensor() {
-        let step = |size: usize| Step {
-            header: TensorHeader { name: String::new(), dtype: Dtype::F16, shape: vec![size / 2] },
-            recipe: Recipe::Copy(crate::methods::Origin::first("")),
-        };
-        let plan = |sizes: &[usize]| Plan { config: Config::from_json(&tiny()).unwrap(), steps: sizes.iter().map(|&s| step(s)).collect() };
-        let sizes = |sizes: &[usize]| -> Vec<Vec<usize>> {
-            plan(sizes).shards(10).iter().map(|shard| shard.iter().map(|step| step.header.bytes()).collect()).collect()
-        };
-        assert_eq!(sizes(&[4, 4, 4]), [vec![4, 4], vec![4]]);
-        assert_eq!(sizes(&[30, 4, 6, 2]), [vec![30], vec![4, 6], vec![2]]);
-        assert_eq!(sizes(&[10]), [vec![10]]);
-        assert_eq!(sizes(&[6, 6, 4, 12, 10]), [vec![6], vec![6, 4], vec![12], vec![10]]);
-    }
-
-    fn tiny() -> serde_json::Value {
-        serde_json::json!({"model_type": "stablelm", "vocab_size": 8, "hidden_size": 8, "intermediate_size": 8,
-            "num_hidden_layers": 1, "num_attention_heads": 1})
     }
 }

@@ -1,181 +1,159 @@
-//! Moves tensors from a mapped checkpoint into files, a chunk at a time.
+//! Moves tensors from a mapped checkpoint into a file, a chunk at a time, for several threads at once.
 //!
 //! Where the element type stays, bytes go from the mapping to the file as they are. Every source tensor is scanned for NaN and
 //! infinity once, however often it is written, and its pages are given back with its last use.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Mutex, PoisonError};
 
-use coppice_models::checkpoint::kind_of;
 use safetensors::Dtype;
-use tch::Tensor;
 
-use super::Progress;
+use super::budget::Budget;
 use super::error::{ConvertError, Result};
-use super::plan::{Plan, Step};
+use super::plan::Step;
 use super::sources::Sources;
-use crate::methods::{Origin, Recipe};
+use super::values::{all_finite, converted, encode};
+use crate::methods::{Make, Origin, Recipe};
 use crate::writer::{SafetensorsWriter, TensorHeader};
 
 /// Bytes moved between two looks at the interrupt flag; a multiple of every element size.
 const CHUNK: usize = 8 << 20;
 
-/// The state of a conversion under way.
+/// Bytes of computed tensors, with what they are computed from, that all threads together may hold; a larger one is made alone.
+const COMPUTED: u64 = 1 << 30;
+
+/// What the threads of a conversion share.
 pub(crate) struct Stream<'a> {
     sources: &'a Sources<'a>,
-    uses: HashMap<&'a Origin, usize>,
-    scanned: HashSet<&'a Origin>,
-    written: u64,
-    total: u64,
-    progress: &'a mut dyn FnMut(Progress),
+    /// How often each source tensor is still to be read.
+    uses: HashMap<&'a Origin, AtomicUsize>,
+    scanned: Mutex<HashSet<&'a Origin>>,
+    budget: Budget,
     interrupted: &'a AtomicBool,
 }
 
+/// A tensor of the file being written.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    /// The file.
+    pub(crate) file: &'a SafetensorsWriter,
+    /// Which of its tensors.
+    pub(crate) index: usize,
+    /// That tensor's name, type and shape.
+    pub(crate) header: &'a TensorHeader,
+    /// Is told of bytes as they are written.
+    pub(crate) told: &'a SyncSender<Written>,
+}
+
+/// Bytes of a tensor that were written.
+pub(crate) struct Written {
+    /// Which of the file's tensors.
+    pub(crate) index: usize,
+    /// How many.
+    pub(crate) bytes: u64,
+}
+
 impl<'a> Stream<'a> {
-    pub(crate) fn new(
-        sources: &'a Sources<'a>,
-        plan: &'a Plan,
-        progress: &'a mut dyn FnMut(Progress),
-        interrupted: &'a AtomicBool,
-    ) -> Self {
-        let mut uses = HashMap::new();
-        for step in &plan.steps {
-            for source in step.recipe.sources() {
-                *uses.entry(source).or_insert(0) += 1;
-            }
+    /// `steps` are all that will be written.
+    pub(crate) fn new(sources: &'a Sources<'a>, steps: impl Iterator<Item = &'a Step>, interrupted: &'a AtomicBool) -> Self {
+        let mut uses: HashMap<&Origin, AtomicUsize> = HashMap::new();
+        for source in steps.flat_map(|step| step.recipe.sources()) {
+            *uses.entry(source).or_default().get_mut() += 1;
         }
-        Self { sources, uses, scanned: HashSet::new(), written: 0, total: plan.bytes(), progress, interrupted }
+        Self { sources, uses, scanned: Mutex::default(), budget: Budget::new(COMPUTED), interrupted }
     }
 
-    /// Makes one tensor and appends it to `file`.
-    pub(crate) fn step(&mut self, step: &'a Step, file: &mut SafetensorsWriter) -> Result<()> {
-        let header = &step.header;
+    /// Makes one tensor and writes it to its place.
+    pub(crate) fn step(&self, step: &'a Step, place: Place<'_>) -> Result<()> {
         match &step.recipe {
-            Recipe::Copy(origin) => self.copy(origin, header, file)?,
-            Recipe::Made { sources, make, .. } => {
-                let mut tensors = Vec::with_capacity(sources.len());
-                for origin in sources {
-                    self.scan(origin, self.sources.bytes(origin)?)?;
-                    tensors.push(self.sources.load(origin)?);
-                }
-                self.put_made(&encode(&make(&tensors)?, header.dtype)?, header, file)?;
-            }
+            Recipe::Copy(origin) => self.copy(origin, place)?,
+            Recipe::Made { sources, make, .. } => self.make(sources, make, place)?,
         }
         step.recipe.sources().iter().try_for_each(|source| self.used(source))
     }
 
-    fn copy(&mut self, origin: &'a Origin, header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
-        let bytes = self.sources.bytes(origin)?;
-        let stored = self.sources.entry(origin).map_or(header.dtype, |entry| entry.dtype);
-        let (known, last) = (self.scanned.contains(origin), self.uses.get(origin) == Some(&1));
+    fn copy(&self, origin: &'a Origin, place: Place<'_>) -> Result<()> {
+        let (bytes, stored, wanted) = (self.sources.bytes(origin)?, self.dtype(origin), place.header.dtype);
+        let (scan, last) = (self.is_first_look(origin), self.uses.get(origin).is_some_and(|left| left.load(Ordering::Relaxed) == 1));
+        let mut at = 0;
         for chunk in bytes.chunks(CHUNK) {
-            if !known {
-                self.finite(origin, chunk, stored)?;
+            if scan {
+                self.finite(origin, chunk)?;
             }
-            if header.dtype == stored {
-                self.put(chunk, header, file)?;
-            } else {
-                self.put_made(&converted(chunk, stored, header.dtype)?, header, file)?;
-            }
+            at += match wanted == stored {
+                true => self.put(chunk, at, place)?,
+                false => self.put_made(&converted(chunk, stored, wanted)?, at, place)?,
+            };
             if last {
                 self.sources.release(origin)?;
             }
         }
-        self.scanned.insert(origin);
         Ok(())
     }
 
-    /// Appends values that were computed, drawn or converted, unless one is beyond the range of their type.
-    fn put_made(&mut self, bytes: &[u8], header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
-        if !all_finite(bytes, header.dtype) {
-            return Err(ConvertError::Overflow { tensor: header.name.clone(), dtype: header.dtype });
+    fn make(&self, sources: &'a [Origin], make: &Make, place: Place<'_>) -> Result<()> {
+        let _held = self.budget.take(self.cost(sources, place.header));
+        let mut tensors = Vec::with_capacity(sources.len());
+        for origin in sources {
+            if self.is_first_look(origin) {
+                self.finite(origin, self.sources.bytes(origin)?)?;
+            }
+            tensors.push(self.sources.load(origin)?);
         }
-        self.put(bytes, header, file)
+        let made = make(&tensors)?;
+        let (expected, found) = (&place.header.shape, made.size());
+        if !expected.iter().map(|&size| size as i64).eq(found.iter().copied()) {
+            return Err(ConvertError::Shape { tensor: place.header.name.clone(), expected: expected.clone(), found });
+        }
+        drop(tensors);
+        self.put_made(&encode(&made, place.header.dtype)?, 0, place).map(drop)
     }
 
-    /// Appends bytes of the tensor at hand.
-    fn put(&mut self, bytes: &[u8], header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
+    /// Bytes that are held while a tensor is made: its sources and itself in f32, and its bytes in the file's type.
+    fn cost(&self, sources: &[Origin], header: &TensorHeader) -> u64 {
+        let elements = |shape: &[i64]| shape.iter().product::<i64>() as u64;
+        let read: u64 = sources.iter().filter_map(|origin| self.sources.entry(origin)).map(|entry| 4 * elements(&entry.shape)).sum();
+        read + 4 * header.shape.iter().product::<usize>() as u64 + header.bytes() as u64
+    }
+
+    /// Writes values that were computed, drawn or converted, unless one is beyond the range of their type.
+    fn put_made(&self, bytes: &[u8], at: u64, place: Place<'_>) -> Result<u64> {
+        if !all_finite(bytes, place.header.dtype) {
+            return Err(ConvertError::Overflow { tensor: place.header.name.clone(), dtype: place.header.dtype });
+        }
+        self.put(bytes, at, place)
+    }
+
+    /// Writes bytes of the tensor at hand and returns how many.
+    fn put(&self, bytes: &[u8], at: u64, place: Place<'_>) -> Result<u64> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(ConvertError::Interrupted);
         }
-        file.write(bytes)?;
-        self.written += bytes.len() as u64;
-        (self.progress)(Progress { tensor: &header.name, written: self.written, total: self.total });
-        Ok(())
+        place.file.write_at(place.index, at, bytes)?;
+        let _ = place.told.send(Written { index: place.index, bytes: bytes.len() as u64 });
+        Ok(bytes.len() as u64)
     }
 
-    /// Looks through a whole tensor, unless that was done before.
-    fn scan(&mut self, origin: &'a Origin, bytes: &[u8]) -> Result<()> {
-        let stored = self.sources.entry(origin).map_or(Dtype::F32, |entry| entry.dtype);
-        if self.scanned.insert(origin) { self.finite(origin, bytes, stored) } else { Ok(()) }
+    /// True once for each source tensor.
+    fn is_first_look(&self, origin: &'a Origin) -> bool {
+        self.scanned.lock().unwrap_or_else(PoisonError::into_inner).insert(origin)
     }
 
-    fn finite(&self, origin: &Origin, bytes: &[u8], dtype: Dtype) -> Result<()> {
+    fn finite(&self, origin: &Origin, bytes: &[u8]) -> Result<()> {
         let refuse =
             || ConvertError::NonFinite { path: self.sources.all()[origin.checkpoint].folder.clone(), tensor: origin.tensor.clone() };
-        if all_finite(bytes, dtype) { Ok(()) } else { Err(refuse()) }
+        if all_finite(bytes, self.dtype(origin)) { Ok(()) } else { Err(refuse()) }
+    }
+
+    fn dtype(&self, origin: &Origin) -> Dtype {
+        self.sources.entry(origin).map_or(Dtype::F32, |entry| entry.dtype)
     }
 
     /// Counts a use; the pages go back to the system after the last.
-    fn used(&mut self, origin: &'a Origin) -> Result<()> {
-        let left = self.uses.entry(origin).or_insert(1);
-        *left -= 1;
-        if *left == 0 { Ok(self.sources.release(origin)?) } else { Ok(()) }
-    }
-}
-
-/// Whether no element has all exponent bits set, the mark of NaN and infinity in every IEEE-like type.
-fn all_finite(bytes: &[u8], dtype: Dtype) -> bool {
-    let halves = |mask: u16| {
-        let special = |element: &[u8]| u16::from_le_bytes([element[0], element[1]]) & mask == mask;
-        !bytes.chunks_exact(2).fold(false, |found, element| found | special(element))
-    };
-    match dtype {
-        Dtype::F16 => halves(0x7C00),
-        Dtype::BF16 => halves(0x7F80),
-        _ => {
-            const MASK: u32 = 0x7F80_0000;
-            let special = |e: &[u8]| u32::from_le_bytes([e[0], e[1], e[2], e[3]]) & MASK == MASK;
-            !bytes.chunks_exact(4).fold(false, |found, element| found | special(element))
-        }
-    }
-}
-
-/// Elements in another type, little-endian.
-fn converted(bytes: &[u8], from: Dtype, to: Dtype) -> Result<Vec<u8>> {
-    let count = (bytes.len() * 8 / from.bitsize()) as i64;
-    encode(&Tensor::f_from_data_size(bytes, &[count], kind_of(from)?)?, to)
-}
-
-/// A tensor's elements in type `to`, little-endian.
-fn encode(tensor: &Tensor, to: Dtype) -> Result<Vec<u8>> {
-    let tensor = tensor.f_to_kind(kind_of(to)?)?.f_contiguous()?;
-    let mut bytes = vec![0; tensor.numel() * to.bitsize() / 8];
-    tensor.f_copy_data_u8(&mut bytes, tensor.numel())?;
-    Ok(bytes)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use half::{bf16, f16};
-
-    #[test]
-    fn the_scan_agrees_with_is_finite_on_every_sixteen_bit_pattern() {
-        for bits in 0..=u16::MAX {
-            assert_eq!(all_finite(&bits.to_le_bytes(), Dtype::F16), f16::from_bits(bits).is_finite());
-            assert_eq!(all_finite(&bits.to_le_bytes(), Dtype::BF16), bf16::from_bits(bits).is_finite());
-        }
-        for value in [0.0, -0.0, f32::MAX, f32::MIN_POSITIVE, 1e-45, f32::NAN, -f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
-            assert_eq!(all_finite(&value.to_le_bytes(), Dtype::F32), value.is_finite());
-        }
-    }
-
-    #[test]
-    fn conversion_rounds_as_the_half_crate_does() {
-        let values: Vec<f32> = (0..1000).map(|i| (f64::from(i) * 0.37 - 100.0).exp2() as f32 * 1e10).collect();
-        let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        let expected: Vec<u8> = values.iter().flat_map(|&value| bf16::from_f32(value).to_le_bytes()).collect();
-        assert_eq!(converted(&bytes, Dtype::F32, Dtype::BF16).unwrap(), expected);
+    fn used(&self, origin: &Origin) -> Result<()> {
+        let before = self.uses.get(origin).map_or(1, |left| left.fetch_sub(1, Ordering::Relaxed));
+        if before == 1 { Ok(self.sources.release(origin)?) } else { Ok(()) }
     }
 }

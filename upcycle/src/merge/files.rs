@@ -32,8 +32,8 @@ pub(super) fn write(plan: &Plan, stream: &mut Stream, largest: u64, folder: &Pat
 
 fn write_one(tensors: &[Merged], stream: &mut Stream, path: &Path) -> Result<u64> {
     let headers: Vec<TensorHeader> = tensors.iter().map(|tensor| tensor.header.clone()).collect();
-    let mut file = SafetensorsWriter::create(path, &headers)?;
-    tensors.iter().try_for_each(|tensor| stream.step(tensor, &mut file))?;
+    let file = SafetensorsWriter::create(path, &headers)?;
+    tensors.iter().enumerate().try_for_each(|(index, tensor)| stream.step(tensor, index, &file))?;
     file.finish()
 }
 

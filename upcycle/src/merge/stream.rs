@@ -8,6 +8,7 @@ use tch::Tensor;
 
 use super::layer::matrix;
 use super::plan::{Merged, Plan};
+use crate::convert::values::encode;
 use crate::convert::{ConvertError, Progress, Result};
 use crate::writer::{SafetensorsWriter, TensorHeader};
 
@@ -29,19 +30,19 @@ impl<'a> Stream<'a> {
         Self { source, plan, written: 0, total: plan.bytes(), progress, interrupted }
     }
 
-    /// Makes one tensor and appends it to `file`.
-    pub(super) fn step(&mut self, merged: &Merged, file: &mut SafetensorsWriter) -> Result<()> {
+    /// Makes one tensor and writes it as tensor `index` of `file`.
+    pub(super) fn step(&mut self, merged: &Merged, index: usize, file: &SafetensorsWriter) -> Result<()> {
         let name = &merged.header.name;
         let Some((layer, projection)) = merged.mlp else {
             // SAFETY: the view is written before the pages are released, and the source outlives this function.
-            self.put(&unsafe { self.source.view(name)? }, &merged.header, file)?;
+            self.put(&unsafe { self.source.view(name)? }, &merged.header, index, file)?;
             return Ok(self.source.release(name)?);
         };
-        self.put(&matrix(self.source, self.plan, layer, projection)?, &merged.header, file)
+        self.put(&matrix(self.source, self.plan, layer, projection)?, &merged.header, index, file)
     }
 
-    /// Appends a tensor in the header's element type; refuses NaN, infinity, and what is beyond the type's range.
-    fn put(&mut self, tensor: &Tensor, header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
+    /// Writes a tensor in the header's element type; refuses NaN, infinity, and what is beyond the type's range.
+    fn put(&mut self, tensor: &Tensor, header: &TensorHeader, index: usize, file: &SafetensorsWriter) -> Result<()> {
         let flat = tensor.f_contiguous()?.f_view([-1])?;
         let count = flat.size1()?;
         for start in (0..count).step_by(CHUNK as usize) {
@@ -53,19 +54,18 @@ impl<'a> Stream<'a> {
             if !finite(&part)? {
                 return Err(ConvertError::Overflow { tensor: header.name.clone(), dtype: header.dtype });
             }
-            self.write(&part, header, file)?;
+            file.write_at(index, start as u64 * part.kind().elt_size_in_bytes() as u64, &encode(&part, header.dtype)?)?;
+            self.told(&part, header)?;
         }
         Ok(())
     }
 
-    fn write(&mut self, part: &Tensor, header: &TensorHeader, file: &mut SafetensorsWriter) -> Result<()> {
+    /// Counts what is written, and stops where the user asks for it.
+    fn told(&mut self, part: &Tensor, header: &TensorHeader) -> Result<()> {
         if self.interrupted.load(Ordering::Relaxed) {
             return Err(ConvertError::Interrupted);
         }
-        let mut bytes = vec![0; part.numel() * part.kind().elt_size_in_bytes()];
-        part.f_copy_data_u8(&mut bytes, part.numel())?;
-        file.write(&bytes)?;
-        self.written += bytes.len() as u64;
+        self.written += (part.numel() * part.kind().elt_size_in_bytes()) as u64;
         (self.progress)(Progress { tensor: &header.name, written: self.written, total: self.total });
         Ok(())
     }

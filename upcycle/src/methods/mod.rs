@@ -102,6 +102,11 @@ pub trait Method: Sync {
         Recipe::Copy(Origin::first(name))
     }
 
+    /// Why a source tensor goes into no tensor of the result. None: it must, and a conversion that leaves it out is refused.
+    fn drops(&self, _origin: &Origin, _options: &Options) -> Option<String> {
+        None
+    }
+
     /// Whether experts hold their units in the order of [`unit_permutation`].
     fn permutes(&self) -> bool {
         false

@@ -4,9 +4,9 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use coppice_models::Model;
 use coppice_models::fs::{AtomicDir, Existing};
 use coppice_models::state::Parameter;
+use coppice_models::{Model, remote_code};
 use safetensors::tensor::{Dtype, View};
 use tch::{Device, Kind, Tensor};
 
@@ -78,13 +78,17 @@ pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(
     std::fs::write(path, text + "\n").map_err(|source| TrainError::io(path, source))
 }
 
-/// Exports a model to `folder` (replaced where it exists) in the Hugging Face layout, with the tokenizer files of `source`.
+/// Exports a model to `folder` (replaced where it exists) in the Hugging Face layout, with the tokenizer files of `source` and, for a
+/// mixture of experts, the Python files that transformers loads it with.
 ///
 /// # Errors
 /// When a file cannot be read or written; an older export is untouched then.
 pub fn export(model: &Model, folder: &Path, source: Option<&Path>) -> Result<PathBuf> {
     let target = AtomicDir::create(folder, Existing::Replace).map_err(coppice_models::Error::from)?;
     write_model(target.path(), model)?;
+    if model.config.moe.is_some() {
+        remote_code::write(target.path()).map_err(coppice_models::Error::from)?;
+    }
     if let Some(source) = source {
         companions::copy(source, target.path()).map_err(|(path, error)| TrainError::io(path, error))?;
     }

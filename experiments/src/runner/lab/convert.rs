@@ -5,15 +5,16 @@ use std::path::Path;
 use anyhow::Result;
 use coppice_models::Checkpoint;
 use coppice_models::fs::write_atomic;
+use coppice_upcycle::card;
 use coppice_upcycle::convert::options::{ExpertPrompts, RouterInit};
-use coppice_upcycle::convert::{Options, Sources, upcycle};
+use coppice_upcycle::convert::{ConvertError, Options, Sources, upcycle};
 use coppice_upcycle::step0::{Probe, compare};
 use coppice_upcycle::train::TrainConfig;
 use coppice_upcycle::train::trainer::load_for_training;
 use serde_json::json;
 
 use super::Lab;
-use crate::common::interrupted;
+use crate::common::{Interrupted, interrupted};
 use crate::runner::dataset::{Span, load_tokenizer};
 use crate::runner::recipe::{ArmRecipe, Branches, UpcycleRecipe};
 use crate::runner::stages::{Finished, Stages};
@@ -86,11 +87,12 @@ impl Lab<'_> {
         let mut options = recipe.options(seed)?;
         options.branches = branches.iter().skip(1).map(|branch| branch.folder.join("model")).collect();
         self.feed_router(&mut options, &dense, tokenizer)?;
-        upcycle(&sources, &options, &target, &mut |_| {}, interrupted())?;
+        upcycle(&sources, &options, &target, &mut |_| {}, interrupted()).map_err(stopped)?;
         let ids = self.data.validation_tokens(&tokenizer.folder)?;
         let ids: Vec<i64> = ids.into_iter().take(PROBE).map(i64::from).collect();
         let probe = Probe::Text(ids.chunks(longest(&dense)).map(<[i64]>::to_vec).collect());
-        let report = compare(&dense, &Checkpoint::open(&target)?, &probe, &mut |_, _| {}, interrupted())?;
+        let report = compare(&dense, &Checkpoint::open(&target)?, &probe, &mut |_, _| {}, interrupted()).map_err(stopped)?;
+        card::add_report(&target, &report)?;
         Ok(write_atomic(folder.join("step0.json"), serde_json::to_string_pretty(&report)?.as_bytes())?)
     }
 
@@ -131,4 +133,9 @@ impl Lab<'_> {
 /// Length of the sequences a model is looked at on.
 fn longest(model: &Checkpoint) -> usize {
     LENGTH.min(model.config.max_position_embeddings as usize)
+}
+
+/// A stage that was interrupted is begun anew by the next run; the stages before it are kept.
+fn stopped(error: ConvertError) -> anyhow::Error {
+    if matches!(error, ConvertError::Interrupted | ConvertError::Paused { .. }) { Interrupted::Kept.into() } else { error.into() }
 }
