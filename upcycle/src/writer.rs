@@ -52,15 +52,18 @@ pub struct SafetensorsWriter {
     windows: Mutex<Windows>,
 }
 
+/// Parts of the file, each by where it starts and how long it is.
+type Ranges = Vec<(u64, u64)>;
+
 /// Ranges of the file on their way to the disk.
 #[derive(Debug, Default)]
 struct Windows {
     /// Written, the disk not yet asked.
-    filling: Vec<(u64, u64)>,
+    filling: Ranges,
     /// Bytes of them.
     filled: u64,
     /// The disk is at work on them.
-    started: Vec<(u64, u64)>,
+    started: Ranges,
 }
 
 /// How many bytes are handed to the disk at a time. One window is written while the next is filled, so that a file larger than
@@ -106,7 +109,7 @@ impl SafetensorsWriter {
     }
 
     /// Notes a written range; a full window comes out with the one before it.
-    fn turn_window(&self, start: u64, length: u64) -> Option<(Vec<(u64, u64)>, Vec<(u64, u64)>)> {
+    fn turn_window(&self, start: u64, length: u64) -> Option<(Ranges, Ranges)> {
         let mut windows = self.windows.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match windows.filling.last_mut() {
             Some(last) if last.0 + last.1 == start => last.1 += length,
