@@ -60,7 +60,7 @@ impl Account {
     fn add(&mut self, origin: &Origin, step: &Step) {
         let target = &step.header.name;
         match &step.recipe {
-            Recipe::Made { note, .. } => _ = self.made_into.insert(target.clone(), note.clone()),
+            Recipe::Made { note, .. } | Recipe::Elementwise { note, .. } => _ = self.made_into.insert(target.clone(), note.clone()),
             Recipe::Copy(_) if *target == origin.tensor => self.kept = true,
             Recipe::Copy(_) => self.copied_to.push(target.clone()),
         }

@@ -68,7 +68,7 @@ impl Plan {
     pub(crate) fn made(&self) -> BTreeMap<String, String> {
         let words = |recipe: &Recipe| match recipe {
             Recipe::Copy(_) => None,
-            Recipe::Made { note, .. } => Some(note.clone()),
+            Recipe::Made { note, .. } | Recipe::Elementwise { note, .. } => Some(note.clone()),
         };
         self.steps.iter().filter_map(|step| Some((step.header.name.clone(), words(&step.recipe)?))).collect()
     }

@@ -4,11 +4,14 @@
 //! infinity once, however often it is written, and its pages are given back with its last use.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Mutex, PoisonError};
 
+use coppice_models::checkpoint::kind_of;
 use safetensors::Dtype;
+use tch::{Kind, Tensor};
 
 use super::budget::Budget;
 use super::error::{ConvertError, Result};
@@ -20,6 +23,9 @@ use crate::writer::{SafetensorsWriter, TensorHeader};
 
 /// Bytes moved between two looks at the interrupt flag; a multiple of every element size.
 const CHUNK: usize = 8 << 20;
+
+/// Elements of a tensor that is made element by element, computed at a time.
+const STRETCH: usize = 2 << 20;
 
 /// Bytes of computed tensors, with what they are computed from, that all threads together may hold; a larger one is made alone.
 const COMPUTED: u64 = 1 << 30;
@@ -70,6 +76,7 @@ impl<'a> Stream<'a> {
         match &step.recipe {
             Recipe::Copy(origin) => self.copy(origin, place)?,
             Recipe::Made { sources, make, .. } => self.make(sources, make, place)?,
+            Recipe::Elementwise { sources, make, .. } => self.make_in_stretches(sources, make, place)?,
         }
         step.recipe.sources().iter().try_for_each(|source| self.used(source))
     }
@@ -109,6 +116,32 @@ impl<'a> Stream<'a> {
         }
         drop(tensors);
         self.put_made(&encode(&made, place.header.dtype)?, 0, place).map(drop)
+    }
+
+    /// Makes a tensor a stretch at a time from the same stretches of its sources.
+    fn make_in_stretches(&self, sources: &'a [Origin], make: &Make, place: Place<'_>) -> Result<()> {
+        let looks: Vec<bool> = sources.iter().map(|origin| self.is_first_look(origin)).collect();
+        let count: usize = place.header.shape.iter().product();
+        let mut at = 0;
+        for start in (0..count).step_by(STRETCH) {
+            let range = start..count.min(start + STRETCH);
+            let parts = sources.iter().zip(&looks).map(|(origin, &scan)| self.stretch(origin, range.clone(), scan));
+            let made = make(&parts.collect::<Result<Vec<_>>>()?)?;
+            at += self.put_made(&encode(&made, place.header.dtype)?, at, place)?;
+        }
+        Ok(())
+    }
+
+    /// Elements of a source tensor as a vector in f32.
+    fn stretch(&self, origin: &Origin, elements: Range<usize>, scan: bool) -> Result<Tensor> {
+        let (dtype, bytes) = (self.dtype(origin), self.sources.bytes(origin)?);
+        let size = dtype.bitsize() / 8;
+        let whole = || ConvertError::Options(format!("tensor {} has fewer elements than what is made of it", origin.tensor));
+        let part = bytes.get(elements.start * size..elements.end * size).ok_or_else(whole)?;
+        if scan {
+            self.finite(origin, part)?;
+        }
+        Ok(Tensor::f_from_data_size(part, &[elements.len() as i64], kind_of(dtype)?)?.f_to_kind(Kind::Float)?)
     }
 
     /// Bytes that are held while a tensor is made: its sources and itself in f32, and its bytes in the file's type.

@@ -48,11 +48,16 @@ impl Method for BranchTrainMix {
         }
         let count = checkpoints(options);
         let sources = (0..count).map(|checkpoint| Origin { checkpoint, tensor: name.to_owned() }).collect();
-        Recipe::Made { sources, like: Origin::first(name), make: Box::new(mean), note: format!("mean of {count} checkpoints") }
+        Recipe::Elementwise { sources, make: Box::new(mean), note: format!("mean of {count} checkpoints") }
     }
 
     fn preserves(&self, _config: &Config, _options: &Options) -> Preservation {
         Preservation::Not("several checkpoints are mixed".into())
+    }
+
+    fn drops(&self, origin: &Origin, options: &Options) -> Option<String> {
+        let branch = origin.checkpoint > 0 && options.trunk == Trunk::First;
+        branch.then(|| "everything but the experts is the first checkpoint's".into())
     }
 
     fn record(&self, _config: &Config, options: &Options) -> Vec<(&'static str, Value)> {

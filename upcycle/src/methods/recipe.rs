@@ -95,6 +95,16 @@ pub enum Recipe {
         /// What it does, for the manifest: `scaled by 8`, `drawn from N(0, 0.02)`.
         note: String,
     },
+    /// Computed from tensors of its own shape element by element, so that a stretch of each is enough for a stretch of it: an embedding
+    /// of any size is made in little memory. The computation gets and gives vectors.
+    Elementwise {
+        /// The tensors that are read; the first one's element type is kept.
+        sources: Vec<Origin>,
+        /// The computation, in f32.
+        make: Make,
+        /// What it does, for the manifest.
+        note: String,
+    },
 }
 
 impl Recipe {
@@ -109,7 +119,8 @@ impl Recipe {
         if factor == 1.0 {
             return Self::Copy(source);
         }
-        Self::derived(source, format!("scaled by {factor}"), move |tensor| Ok(tensor.f_mul_scalar(factor)?))
+        let make = Box::new(move |tensors: &[Tensor]| Ok(tensors[0].f_mul_scalar(factor)?));
+        Self::Elementwise { sources: vec![source], make, note: format!("scaled by {factor}") }
     }
 
     /// Zeros of the given shape, in the element type of `like`.
@@ -123,7 +134,7 @@ impl Recipe {
     pub fn sources(&self) -> &[Origin] {
         match self {
             Self::Copy(source) => std::slice::from_ref(source),
-            Self::Made { sources, .. } => sources,
+            Self::Made { sources, .. } | Self::Elementwise { sources, .. } => sources,
         }
     }
 
@@ -132,6 +143,7 @@ impl Recipe {
         match self {
             Self::Copy(source) => source,
             Self::Made { like, .. } => like,
+            Self::Elementwise { sources, .. } => &sources[0],
         }
     }
 }
