@@ -21,6 +21,8 @@ use tch::{Device, Kind, Tensor};
 const TOKENS: i64 = 2048;
 const HIDDEN: i64 = 2048;
 const WIDTH: i64 = 5632;
+/// Rounds until the allocator has what a step asks for.
+const WARM_UP: usize = 2;
 
 /// Seeded weights in bf16 that want gradients.
 struct Drawn;
@@ -62,7 +64,7 @@ fn pass(
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let repeats = match &arguments[..] {
+    let repeats: usize = match &arguments[..] {
         [] => 5,
         [flag, count] if flag == "--repeats" => count.parse()?,
         _ => return Err("usage: moe_layer [--repeats R]".into()),
@@ -76,10 +78,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let routed = [&moe.router.weight, &moe.gate_proj, &moe.up_proj, &moe.down_proj];
     let plain = [&dense.gate_proj.weight, &dense.up_proj.weight, &dense.down_proj.weight];
     let (mut moe_ms, mut dense_ms) = (Vec::new(), Vec::new());
-    for round in 0..=repeats {
+    for round in 0..WARM_UP + repeats {
         let one = pass(&x, &pull, &routed, |x| Ok(moe.forward(x, 0, None)?.0))?;
         let other = pass(&x, &pull, &plain, |x| dense.forward(x))?;
-        if round > 0 {
+        if round >= WARM_UP {
             moe_ms.push(one);
             dense_ms.push(other);
         }

@@ -15,7 +15,7 @@ use crate::init::Source;
 /// Added to the variance of a token's logits before they are normalised.
 const VARIANCE_FLOOR: f64 = 1e-6;
 
-/// Added to the sum of sigmoids, which may all underflow (DeepSeek-V3).
+/// Added to a sum of weights that may all underflow (DeepSeek-V3).
 const UNDERFLOW: f64 = 1e-20;
 
 /// The router of one layer.
@@ -130,7 +130,7 @@ impl Router {
         let (tokens, weights) = (chosen.f_flatten(0, -1)?, p.f_gather(-1, &chosen, false)?.f_flatten(0, -1)?);
         let weights = if self.gate == Gate::ExpertChoiceRenorm {
             let total = Tensor::f_zeros([t], (Kind::Float, p.device()))?.f_index_add(0, &tokens, &weights)?;
-            weights.f_div(&total.f_index_select(0, &tokens)?)?
+            weights.f_div(&total.f_add_scalar(UNDERFLOW)?.f_index_select(0, &tokens)?)?
         } else {
             weights
         };

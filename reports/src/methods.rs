@@ -1,7 +1,7 @@
 //! Methods side by side: which arms ran on which data sets, and what stands in each cell, for page, Markdown and picture.
 
 use crate::data::{MethodResult, MethodSeed, Report, Role, Spread};
-use crate::units::{self, GAP, count, fixed, percent, signed};
+use crate::units::{self, GAP, count, fixed, percent, si, signed};
 
 /// The arms of a report's methods by data set, both in the order they appear.
 pub(crate) struct Methods<'r> {
@@ -32,6 +32,8 @@ pub(crate) enum Quantity {
     Entropy,
     /// Experts without a token.
     Dead,
+    /// Tokens of its training beyond the shared pre-training.
+    Tokens,
 }
 
 /// What stands in a cell: the mean, what it is sorted by, and the range over seeds.
@@ -117,7 +119,7 @@ impl<'r> MethodArm<'r> {
 
 impl Quantity {
     /// Every quantity, in the order tables show them.
-    pub(crate) const ALL: [Self; 6] = [Self::Jump, Self::Loss, Self::Difference, Self::Facts, Self::Entropy, Self::Dead];
+    pub(crate) const ALL: [Self; 7] = [Self::Jump, Self::Loss, Self::Difference, Self::Facts, Self::Entropy, Self::Dead, Self::Tokens];
 
     /// The column's head and what it means.
     pub(crate) const fn title(self) -> (&'static str, &'static str) {
@@ -127,6 +129,7 @@ impl Quantity {
             Self::Difference => ("to control", "mean final loss minus the control's, nats per token; below zero is better"),
             Self::Facts => ("facts known", "mean over seeds (range)"),
             Self::Entropy => ("load entropy", "share of ln N, mean over routed layers and seeds (range); 100 % = even"),
+            Self::Tokens => ("trained on", "tokens after the shared pre-training; from scratch: all of them"),
             Self::Dead => ("dead experts", "without a token, over all routed layers; mean over seeds (range)"),
         }
     }
@@ -139,6 +142,7 @@ impl Quantity {
             Self::Facts => seed.facts_known,
             Self::Entropy => seed.load_entropy,
             Self::Dead => seed.dead_experts.map(|dead| dead as f64),
+            Self::Tokens => seed.tokens.map(|tokens| tokens as f64),
         }
     }
 
@@ -152,6 +156,7 @@ impl Quantity {
             Self::Facts | Self::Entropy => percent(Some(value)),
             Self::Dead if value.fract() == 0.0 => count(Some(value as u64)),
             Self::Dead => fixed(Some(value), 1),
+            Self::Tokens => si(Some(value)),
         }
     }
 }

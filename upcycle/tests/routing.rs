@@ -5,6 +5,7 @@ mod tiny;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use coppice_models::MoeConfig;
 use coppice_models::config::{Config, Gate};
 use coppice_models::model::FeedForward;
 use coppice_models::moe::Moe;
@@ -214,7 +215,12 @@ fn the_log_tells_what_became_of_the_experts() {
         }
     }
     // The last line is about the weights that are exported.
-    assert_eq!(loads(&lines[11])[1].similarity, similarity(moe(trainer.model(), 1)).unwrap());
+    assert_eq!(loads(&lines[11])[1].similarity, similarity(moe(trainer.model(), 1), &moe_config(), 1).unwrap());
+}
+
+/// Experts that came from no permuted ones.
+fn moe_config() -> MoeConfig {
+    MoeConfig::default()
 }
 
 #[test]
@@ -233,11 +239,11 @@ fn similarity_is_the_mean_cosine_of_the_pairs() {
         })
         .collect();
     let expected = cosines.iter().sum::<f64>() / 6.0;
-    assert!((similarity(experts).unwrap().unwrap() - expected).abs() < 1e-6);
+    assert!((similarity(experts, &moe_config(), 0).unwrap().unwrap() - expected).abs() < 1e-6);
     for matrix in matrices {
         tch::no_grad(|| matrix.shallow_clone().copy_(&matrix.narrow(0, 0, 1).expand_as(matrix).copy()));
     }
-    assert!((similarity(experts).unwrap().unwrap() - 1.0).abs() < 1e-6);
+    assert!((similarity(experts, &moe_config(), 0).unwrap().unwrap() - 1.0).abs() < 1e-6);
 }
 
 /// What a run says before its first step.

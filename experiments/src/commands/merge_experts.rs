@@ -17,7 +17,8 @@ use super::inspect::read_documents;
 use crate::common::{Outcome, interrupted, open_device, progress, refuse_existing, resolve_model};
 use crate::output;
 
-/// Averages the experts of every layer into one dense MLP, streaming; right after `upcycle` that is the model it came from.
+/// Averages the experts of every layer into one dense MLP, streaming; right after `copy`, `shuffle`
+/// or exact virtual groups that is the model it came from.
 #[derive(Debug, Args)]
 pub struct MergeArgs {
     /// Routed checkpoint folder, or the ID of a pulled one.

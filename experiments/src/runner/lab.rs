@@ -10,6 +10,7 @@ use coppice_models::fs::write_atomic;
 use coppice_models::init::Random;
 use coppice_models::tokenizer::Tokenizer;
 use coppice_models::{Checkpoint, Config, Model};
+use coppice_upcycle::inspect::report::ExpertReport;
 use coppice_upcycle::inspect::{self, BATCH_TOKENS, Settings, Subject};
 use coppice_upcycle::tokenizer_training::{END_OF_TEXT, train_tokenizer, write_tokenizer};
 use coppice_upcycle::train::trainer::load_for_training;
@@ -105,8 +106,9 @@ impl Lab<'_> {
             let train = self.continued(stages, arm, seed, converted.as_ref().unwrap_or(base), tokenizer)?;
             (converted, train)
         };
-        let experts = if arm.upcycle.is_some() { Some(self.look(stages, arm, seed, &train, tokenizer)?) } else { None };
-        Ok(Grown { arm: Some(index), seed, converted, train, experts })
+        let grown = Grown { arm: Some(index), seed, converted, train, experts: None };
+        let experts = if arm.upcycle.is_some() { Some(self.look(stages, arm, &grown, base, tokenizer)?) } else { None };
+        Ok(Grown { experts, ..grown })
     }
 
     fn continued(&self, stages: &mut Stages, arm: &ArmRecipe, seed: u64, source: &Finished, tokenizer: &Finished) -> Result<Finished> {
@@ -138,26 +140,34 @@ impl Lab<'_> {
         })
     }
 
-    /// Measures what the experts became, on the held-out documents.
-    fn look(&self, stages: &mut Stages, arm: &ArmRecipe, seed: u64, train: &Finished, tokenizer: &Finished) -> Result<Finished> {
-        let name = self.stage(&format!("experts-{}-{seed}", arm.name));
-        stages.run(&name, &json!({ "train": train.key }), |folder| {
-            let model = Model::load(&Checkpoint::open(train.folder.join("model"))?, Kind::Float, self.device)?;
-            let names = Tokenizer::load(&tokenizer.folder)?;
-            let token = |id: u32| names.pieces(&[id]).ok().and_then(|mut pieces| pieces.pop()).unwrap_or_default();
-            let settings = Settings {
-                name: arm.name.clone(),
-                text: format!("held-out documents of the {}", self.data.name()),
-                batch_tokens: BATCH_TOKENS,
-                token: &token,
+    /// Measures what the experts became, on the held-out documents: against what they were after the conversion, and against the dense
+    /// model.
+    fn look(&self, stages: &mut Stages, arm: &ArmRecipe, grown: &Grown, base: &Finished, tokenizer: &Finished) -> Result<Finished> {
+        let name = self.stage(&format!("experts-{}-{}", arm.name, grown.seed));
+        let before = grown.converted.as_ref();
+        let inputs = json!({ "train": grown.train.key, "converted": before.map(|stage| &stage.key), "base": base.key, "label": arm.label });
+        stages.run(&name, &inputs, |folder| {
+            let load = |stage: &Finished| -> Result<Model> {
+                Ok(Model::load(&Checkpoint::open(stage.folder.join("model"))?, Kind::Float, self.device)?)
             };
-            let subject = Subject { model: &model, reference: None, dense: None };
-            let documents = self.data.validation_documents(&tokenizer.folder)?;
-            let mut report = inspect::inspect(&subject, &documents, &settings, &mut |_, _| {}, interrupted())?;
-            (report.label, report.seed) = (arm.label.clone(), seed);
-            report.over_training = inspect::trend::read(&train.folder.join("metrics.jsonl"))?;
+            let (model, reference) = (load(&grown.train)?, before.map(load).transpose()?);
+            let dense = if before.is_some() { Some(Checkpoint::open(base.folder.join("model"))?) } else { None };
+            let subject = Subject { model: &model, reference: reference.as_ref(), dense: dense.as_ref() };
+            let report = self.inspect(&subject, arm, grown, tokenizer)?;
             Ok(write_atomic(folder.join(EXPERTS), serde_json::to_string(&report)?.as_bytes())?)
         })
+    }
+
+    fn inspect(&self, subject: &Subject, arm: &ArmRecipe, grown: &Grown, tokenizer: &Finished) -> Result<ExpertReport> {
+        let names = Tokenizer::load(&tokenizer.folder)?;
+        let token = |id: u32| names.pieces(&[id]).ok().and_then(|mut pieces| pieces.pop()).unwrap_or_default();
+        let text = format!("held-out documents of the {}; saturation is against the routing right after the conversion", self.data.name());
+        let settings = Settings { name: arm.name.clone(), text, batch_tokens: BATCH_TOKENS, token: &token };
+        let documents = self.data.validation_documents(&tokenizer.folder)?;
+        let mut report = inspect::inspect(subject, &documents, &settings, &mut |_, _| {}, interrupted())?;
+        (report.label, report.seed) = (arm.label.clone(), grown.seed);
+        report.over_training = inspect::trend::read(&grown.train.folder.join("metrics.jsonl"))?;
+        Ok(report)
     }
 
     /// The dense model's configuration.

@@ -105,7 +105,8 @@ impl Recipe {
             bail!("{bad:?} cannot name a run or an arm: use letters, digits, - and _");
         }
         self.check_arms()?;
-        self.config(self.tokenizer.vocab_size as i64, 0)?;
+        let config = self.config(self.tokenizer.vocab_size as i64, 0)?;
+        self.arms.iter().try_for_each(|arm| arm.fits(&config))?;
         self.pretrain.check()?;
         self.continued.check()?;
         self.text.as_ref().map_or(Ok(()), TextRecipe::check)?;

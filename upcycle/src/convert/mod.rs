@@ -21,6 +21,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
+use coppice_models::Config;
 use coppice_models::fs::{Existing, LeftOver, StagedDir, check_free_space, write_atomic};
 use coppice_models::{Checkpoint, remote_code};
 use serde::Serialize;
@@ -143,6 +144,14 @@ pub fn forecast(sources: &Sources, options: &Options) -> Result<Forecast> {
     accounts::accounts(&plan, sources, options, method)?;
     let layers = plan.config.moe.iter().flat_map(|moe| moe.layers.clone()).collect();
     Ok(Forecast { parameters: plan.parameters(), bytes: plan.bytes(), files: plan.shards(options.max_shard_bytes).len(), layers })
+}
+
+/// Refuses options that cannot be followed for a dense model of this configuration, before there is one.
+///
+/// # Errors
+/// One sentence.
+pub fn check(config: &Config, options: &Options) -> Result<()> {
+    plan::check(config, options, methods::find(&options.method)?).map(drop)
 }
 
 /// Replacing a folder that holds the source would destroy the source.

@@ -38,16 +38,13 @@ pub(crate) struct Step {
 impl Plan {
     /// Holds the options against the source.
     pub(crate) fn new(sources: &Sources, options: &Options, method: &dyn Method) -> Result<Self> {
-        options.check()?;
         let source = sources.model();
         require(source.config.moe.is_none(), || {
             format!("{} is a mixture of experts already, only dense models are upcycled", source.folder.display())
         })?;
         let (opened, named) = (sources.all().len(), options.branches.len() + 1);
         require(opened == named, || format!("{opened} checkpoints are opened and the options name {named}, the model and its branches"))?;
-        method.check(&source.config, options)?;
-        check_foreign(method, options)?;
-        let config = target(&source.config, options, method)?;
+        let config = check(&source.config, options, method)?;
         let routers = routers::rows(source, options, method, config.moe.as_ref().map_or(&[], |moe| &moe.layers))?;
         let growth = Growth { options, method, routers: &routers };
         let steps = expected(&config).into_iter().filter_map(|spec| step(sources, &growth, spec).transpose());
@@ -72,6 +69,14 @@ impl Plan {
         };
         self.steps.iter().filter_map(|step| Some((step.header.name.clone(), words(&step.recipe)?))).collect()
     }
+}
+
+/// The configuration a dense model of `config` gets, where the options can be followed.
+pub(super) fn check(config: &Config, options: &Options, method: &dyn Method) -> Result<Config> {
+    options.check()?;
+    method.check(config, options)?;
+    check_foreign(method, options)?;
+    target(config, options, method)
 }
 
 /// How one tensor of the target is made; None for an optional one the source leaves out.

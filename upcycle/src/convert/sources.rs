@@ -2,6 +2,7 @@
 
 use coppice_models::checkpoint::Entry;
 use coppice_models::{Checkpoint, Config};
+use serde_json::Value;
 use tch::{Device, Kind, Tensor};
 
 use super::error::Result;
@@ -24,9 +25,11 @@ impl<'a> Sources<'a> {
     /// When a branch's configuration is not the model's.
     pub fn new(model: &'a Checkpoint, branches: &'a [Checkpoint]) -> Result<Self> {
         for branch in branches {
-            require(branch.config == model.config, || {
+            let differs = difference(&model.config, &branch.config);
+            require(differs.is_none(), || {
                 let (one, other) = (model.folder.display(), branch.folder.display());
-                format!("{other} has another shape than {one}: branches must share one configuration")
+                let (key, ours, theirs) = differs.unwrap_or_default();
+                format!("{other} has another shape than {one}: {key} is {theirs}, not {ours}; branches must share one configuration")
             })?;
         }
         Ok(Self(std::iter::once(model).chain(branches).collect()))
@@ -75,4 +78,13 @@ impl<'a> Sources<'a> {
     pub fn release(&self, origin: &Origin) -> Result<()> {
         Ok(self.0[origin.checkpoint].release(&origin.tensor)?)
     }
+}
+
+/// The first setting in which two models differ, and both values; which ids begin and end a text is the model's own affair.
+fn difference(model: &Config, branch: &Config) -> Option<(String, Value, Value)> {
+    let keys = |config: &Config| serde_json::to_value(Config { bos_token_id: None, eos_token_ids: Vec::new(), ..config.clone() });
+    let (ours, theirs) = (keys(model).ok()?, keys(branch).ok()?);
+    let differs =
+        |(key, value): (&String, &Value)| Some((key.clone(), value.clone(), theirs.get(key).filter(|other| *other != value)?.clone()));
+    ours.as_object()?.iter().find_map(differs)
 }

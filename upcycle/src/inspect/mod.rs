@@ -8,7 +8,7 @@ mod documents;
 pub(crate) mod notes;
 pub mod report;
 mod run;
-mod similarity;
+pub(crate) mod similarity;
 mod tally;
 pub mod trend;
 mod vocabulary;

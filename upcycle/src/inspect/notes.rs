@@ -20,11 +20,6 @@ pub(super) fn notes(config: &Config, moe: &MoeConfig, tokens: u64, parent: bool)
     notes.extend(gate(moe));
     notes.extend(moe.shared_expert.as_ref().map(|_| "the shared expert takes every token and is not counted among the experts".into()));
     notes.extend(split(config, moe, parent));
-    notes.extend(is_permuted(moe).then(|| {
-        "the hidden units of the experts were permuted in the conversion; weights are compared as they are stored, so that equal functions \
-         may look unlike"
-            .into()
-    }));
     notes
 }
 

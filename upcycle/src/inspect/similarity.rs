@@ -1,4 +1,5 @@
-//! How alike experts are: the cosine between their weights, gate, up and down projection as one vector, as they are stored.
+//! How alike experts are: the cosine between their weights, gate, up and down projection as one vector. Where the conversion permuted
+//! the experts' units they are put back in the order of the dense MLP first: equal functions look alike.
 //!
 //! Upcycled copies start at 1 and part ways in training (arXiv 2410.07524: 0.6 to 0.7 where the learning rate is reset; 2406.06563:
 //! the lower, the lower the loss). A part of a split MLP is compared with the part of the parent it came from, scaled as the conversion
@@ -8,10 +9,10 @@ use coppice_models::moe::Moe;
 use coppice_models::{Checkpoint, MoeConfig};
 use tch::{Device, Kind, Tensor};
 
-use super::notes::scaling;
+use super::notes::{is_permuted, scaling, seed};
 use super::tally::rows;
 use crate::convert::Result;
-use crate::methods::Projection;
+use crate::methods::{Projection, in_dense_order};
 
 // N experts, G parts the dense MLP was split into, D hidden, F expert width, R rows and C columns of a matrix.
 
@@ -19,19 +20,19 @@ use crate::methods::Projection;
 const CHUNK: i64 = 1 << 22;
 
 /// Cosines of one layer's experts.
-pub(super) struct Similarity {
+pub(crate) struct Similarity {
     /// With each other, `[N][N]`.
-    pub(super) pairs: Vec<Vec<f64>>,
+    pub(crate) pairs: Vec<Vec<f64>>,
     /// With the parent's part, `[N]`; empty without a parent.
-    pub(super) parent: Vec<f64>,
+    pub(crate) parent: Vec<f64>,
 }
 
 /// Compares the experts of `layer` with each other and with the MLP of the dense `parent`; `config` says how they came from it.
-pub(super) fn measure(moe: &Moe, config: &MoeConfig, layer: usize, parent: Option<&Checkpoint>) -> Result<Similarity> {
+pub(crate) fn measure(moe: &Moe, config: &MoeConfig, layer: usize, parent: Option<&Checkpoint>) -> Result<Similarity> {
     let experts = moe.gate_proj.size3()?.0;
     let mut products: Option<Tensor> = None; // [N + G, N + G]
     for projection in Projection::ALL {
-        let weights = matrix(moe, projection);
+        let weights = &in_order(matrix(moe, projection), config, layer, projection)?;
         let parts = parent.map(|parent| parts(parent, layer, projection, weights)).transpose()?;
         let parts = parts.map(|parts| parts.f_mul_scalar(scaling(config, projection))).transpose()?;
         let more = inner_products(weights, parts.as_ref())?;
@@ -41,6 +42,11 @@ pub(super) fn measure(moe: &Moe, config: &MoeConfig, layer: usize, parent: Optio
     let count = experts as usize;
     let parent = cosines.iter().take(count).enumerate().filter_map(|(expert, row)| of_parent(&row[count..], expert)).collect();
     Ok(Similarity { pairs: cosines.iter().take(count).map(|row| row[..count].to_vec()).collect(), parent })
+}
+
+/// Packed matrices with their units in the order of the dense MLP.
+fn in_order(packed: &Tensor, config: &MoeConfig, layer: usize, projection: Projection) -> Result<Tensor> {
+    if is_permuted(config) { in_dense_order(seed(config), layer, projection, packed) } else { Ok(packed.shallow_clone()) }
 }
 
 /// Expert `i` came from part `i mod G`.

@@ -20,6 +20,7 @@ use serde_json::Value;
 
 pub use self::preserve::Preservation;
 pub use self::recipe::{Make, Origin, Projection, Recipe, Target};
+pub(crate) use self::units::in_dense_order;
 pub use self::units::unit_permutation;
 use crate::convert::error::Result;
 use crate::convert::options::{Options, require, unknown};

@@ -3,7 +3,7 @@
 use coppice_models::init::{stream, unit};
 use tch::{Kind, Tensor};
 
-use super::Target;
+use super::{Projection, Target};
 use crate::convert::error::Result;
 
 /// The order in which expert `expert` of layer `layer` holds the `units` hidden units of the dense MLP: its unit `i` is the dense
@@ -46,6 +46,17 @@ pub(super) fn permuted(seed: u64, target: &Target, dense: &Tensor) -> Result<Ten
     let dim = target.projection.unit_dim();
     let order = unit_permutation(seed, target.layer, target.expert, dense.size()[dim as usize]);
     Ok(dense.f_index_select(dim, &Tensor::f_from_slice(&order)?)?)
+}
+
+/// Packed matrices `[N, ..]` of a layer's experts with their units back in the order of the dense MLP.
+pub(crate) fn in_dense_order(seed: u64, layer: usize, projection: Projection, packed: &Tensor) -> Result<Tensor> {
+    let dim = projection.unit_dim();
+    let back = |expert: usize| -> Result<Tensor> {
+        let matrix = packed.f_get(expert as i64)?;
+        let order = Tensor::f_from_slice(&unit_permutation(seed, layer, expert, matrix.size()[dim as usize]))?;
+        Ok(matrix.f_index_select(dim, &order.f_argsort(0, false)?.f_to_device(packed.device())?)?)
+    };
+    Ok(Tensor::f_stack(&(0..packed.size()[0] as usize).map(back).collect::<Result<Vec<_>>>()?, 0)?)
 }
 
 /// Mean and standard deviation (with `n − 1`) of all elements, in f64.

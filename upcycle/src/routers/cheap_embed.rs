@@ -1,11 +1,11 @@
-//! mergekit's `cheap_embed`: the sum of the embeddings of all tokens of an expert's positive prompts, minus those of its negative ones, of
-//! length 1; the same row in every layer. No layer is run.
+//! mergekit's `cheap_embed`: the sum of the embeddings of all tokens of an expert's positive prompts, of length 1, minus that of its
+//! negative ones, of length 1; the difference has length 1 again and is the same row in every layer. No layer is run.
 
 use coppice_models::checkpoint::Checkpoint;
 use tch::{Kind, Tensor};
 
 use super::{Init, Request, prompts, unit_rows};
-use crate::convert::error::Result;
+use crate::convert::error::{ConvertError, Result};
 use crate::convert::options::{ExpertPrompts, Options, RouterInit};
 
 /// See the module.
@@ -46,7 +46,10 @@ impl Init for CheapEmbed {
 
 /// `[D]`: what the positive prompts have more of.
 fn direction(model: &Checkpoint, prompts: &ExpertPrompts) -> Result<Tensor> {
-    Ok(summed(model, &prompts.positive)?.f_sub(&summed(model, &prompts.negative)?)?)
+    let side =
+        |prompts: &[Vec<i64>]| unit_rows(&summed(model, prompts)?.f_unsqueeze(0)?, 1.0)?.f_squeeze_dim(0).map_err(ConvertError::from);
+    let positive = side(&prompts.positive)?;
+    if prompts.negative.is_empty() { Ok(positive) } else { Ok(positive.f_sub(&side(&prompts.negative)?)?) }
 }
 
 /// The sum `[D]` of the embeddings of all tokens.

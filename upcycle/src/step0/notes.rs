@@ -4,13 +4,15 @@ use coppice_models::{Checkpoint, Gate, MoeConfig};
 use safetensors::Dtype;
 use tch::{Device, Kind};
 
+use crate::convert::MANIFEST;
 use crate::methods::Preservation;
 
 /// No router gradient, ties, weights that do not sum to 1, rounding, and a claim that the measurement does not bear out.
 pub(super) fn notes([dense, upcycled]: [&Checkpoint; 2], exact: bool, claim: Option<&Preservation>) -> Vec<String> {
-    let mut notes: Vec<String> = upcycled.config.moe.iter().filter_map(gate_note).collect();
+    let mut notes: Vec<String> = upcycled.config.moe.iter().filter_map(|moe| gate_note(moe, claim)).collect();
     notes.extend(upcycled.config.moe.iter().filter_map(|moe| zero_note(upcycled, moe)));
     notes.extend(upcycled.config.moe.iter().filter_map(start_note));
+    notes.extend(degenerate_routers(upcycled));
     if claim == Some(&Preservation::Exact) && !exact {
         notes.push(broken_claim(upcycled.dtype()));
     }
@@ -38,6 +40,17 @@ fn zero_note(upcycled: &Checkpoint, moe: &MoeConfig) -> Option<String> {
     zero.then(|| told.into())
 }
 
+/// Routers whose rows, made from data, are nearly the same direction, as the manifest has them.
+fn degenerate_routers(upcycled: &Checkpoint) -> Option<String> {
+    let text = std::fs::read_to_string(upcycled.folder.join(MANIFEST)).ok()?;
+    let manifest: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let told = manifest.get("made")?.as_object()?.iter().filter_map(|(name, note)| Some((name, note.as_str()?)));
+    let mut told = told.filter(|(_, note)| note.contains("condition number")).map(|(name, note)| format!("{name}: {note}"));
+    let first = told.next()?;
+    let more = told.count();
+    Some(if more == 0 { first } else { format!("{first} (and {more} more routers)") })
+}
+
 /// What learns first beside a shared expert that does all the work.
 fn start_note(moe: &MoeConfig) -> Option<String> {
     let from_zero = moe.upcycling.as_ref()?.get("shared_start")? == "zero";
@@ -47,7 +60,7 @@ fn start_note(moe: &MoeConfig) -> Option<String> {
 }
 
 /// What a gate means for the router's training or for exactness.
-fn gate_note(moe: &MoeConfig) -> Option<String> {
+fn gate_note(moe: &MoeConfig, claim: Option<&Preservation>) -> Option<String> {
     let (name, k) = (moe.gate.name(), moe.experts_per_token);
     match moe.gate {
         gate if gate.is_constant_at_one() && k == 1 => Some(format!(
@@ -57,6 +70,12 @@ fn gate_note(moe: &MoeConfig) -> Option<String> {
             "gate {name}: experts choose among all tokens at hand, later ones too, so it is not causal; generate and score refuse it \
              unless asked"
         )),
+        Gate::SoftmaxTopk if claim == Some(&Preservation::Exact) => None,
+        Gate::SoftmaxTopk
+            if moe.upcycling.as_ref().is_some_and(|from| from.get("method").is_some_and(|method| method == "virtual_group")) =>
+        {
+            Some(format!("gate {name}: the parts are scaled for a uniform router, E G^2 / K; any other leaves an error"))
+        }
         Gate::SoftmaxTopk if k < moe.num_experts => {
             Some(format!("gate {name}: the weights of the chosen experts sum to less than 1, which scales every converted MLP down"))
         }

@@ -1,13 +1,14 @@
 //! What a step did with the experts, and what they have become: loads, drops, and how alike they are.
 
-use coppice_models::Model;
 use coppice_models::capacity::{Capacity, DropPolicy};
 use coppice_models::model::FeedForward;
 use coppice_models::moe::{Moe, Routing};
+use coppice_models::{Model, MoeConfig};
 use tch::{Kind, Tensor, no_grad_guard};
 
-use super::error::Result;
+use super::error::{Result, TrainError};
 use super::metrics::ExpertLoad;
+use crate::inspect::similarity::measure;
 
 // N experts, F expert width, D hidden.
 
@@ -71,21 +72,10 @@ pub(super) fn routed(model: &Model) -> impl Iterator<Item = (usize, &Moe)> {
 ///
 /// # Errors
 /// When libtorch fails.
-pub fn similarity(moe: &Moe) -> Result<Option<f64>> {
+pub fn similarity(moe: &Moe, config: &MoeConfig, layer: usize) -> Result<Option<f64>> {
     let _guard = no_grad_guard();
-    let gram = gram(&moe.gate_proj)?.f_add(&gram(&moe.up_proj)?)?.f_add(&gram(&moe.down_proj)?)?.f_to_kind(Kind::Double)?; // [N, N]
-    let experts = gram.size2()?.0;
-    if experts < 2 {
-        return Ok(None);
-    }
-    let norms = gram.f_diagonal(0, 0, 1)?.f_sqrt()?; // [N]
-    let cosines = gram.f_div(&norms.f_outer(&norms)?.f_clamp_min(f64::MIN_POSITIVE)?)?;
-    let pairs = cosines.f_sum(Kind::Double)?.f_sub(&cosines.f_trace()?)?.f_double_value(&[])?;
-    Ok(Some(pairs / (experts * (experts - 1)) as f64))
-}
-
-/// Inner products of the experts' matrices `[N, .., ..]` by pairs, `[N, N]`.
-fn gram(packed: &Tensor) -> Result<Tensor> {
-    let rows = packed.f_flatten(1, -1)?;
-    Ok(rows.f_matmul(&rows.f_tr()?)?)
+    let cosines = measure(moe, config, layer, None).map_err(|error| TrainError::Recipe(error.to_string()))?.pairs;
+    let experts = cosines.len();
+    let pairs: f64 = (0..experts).flat_map(|i| (0..i).map(move |j| (i, j))).map(|(i, j)| cosines[i][j]).sum();
+    Ok((experts > 1).then(|| pairs / (experts * (experts - 1) / 2) as f64))
 }

@@ -1,9 +1,9 @@
 //! The arms of a recipe: how the pre-trained model is upcycled, and what its continued training does differently.
 
 use anyhow::{Context, Result, bail};
-use coppice_models::{Gate, MoeConfig};
-use coppice_upcycle::convert::Options;
+use coppice_models::{Config, Gate, MoeConfig};
 use coppice_upcycle::convert::options::{DropIndices, RouterInit, Scaling, SharedStart, Trunk};
+use coppice_upcycle::convert::{Options, check};
 use coppice_upcycle::train::TrainConfig;
 use coppice_upcycle::train::recipe::{LossConfig, RoutingConfig};
 use serde::{Deserialize, Serialize};
@@ -120,6 +120,14 @@ impl ArmRecipe {
             return if self.from_scratch { bail!("arm {}: from_scratch needs [arms.upcycle] for its experts", self.name) } else { Ok(()) };
         };
         upcycle.check(self.from_scratch).with_context(|| format!("arm {}", self.name))
+    }
+
+    /// Refuses experts that a dense model of this configuration cannot be grown into.
+    pub(super) fn fits(&self, config: &Config) -> Result<()> {
+        let Some(upcycle) = self.upcycle.as_ref().filter(|_| !self.from_scratch) else { return Ok(()) };
+        let mut options = upcycle.options(0)?;
+        options.branches = vec!["a branch".into(); upcycle.branches.map_or(0, |branches| branches.count - 1)];
+        check(config, &options).with_context(|| format!("arm {}", self.name))
     }
 
     /// The phase's settings with this arm's own.

@@ -3,12 +3,18 @@
 use anyhow::{Context, Result};
 use coppice_reports::data::ExpertReport;
 
-use crate::runner::Trained;
+use super::Found;
 use crate::runner::lab::{EXPERTS, Grown};
 
-/// The looks at the experts of all routed models.
-pub fn experts(trained: &[Trained]) -> Result<Vec<ExpertReport>> {
-    trained.iter().filter_map(|model| look(&model.grown).transpose()).collect()
+/// The looks at the experts of all routed models, the world's first; those of the text say so in their name.
+pub fn experts(found: &Found) -> Result<Vec<ExpertReport>> {
+    let world = found.trained.iter().filter_map(|model| look(&model.grown).transpose());
+    let text = found.on_text.iter().filter_map(|grown| look(grown).transpose()).map(|report| Ok(of_text(report?)));
+    world.chain(text).collect()
+}
+
+fn of_text(report: ExpertReport) -> ExpertReport {
+    ExpertReport { arm: format!("{} on text", report.arm), label: format!("{} (text)", report.label), ..report }
 }
 
 /// The look at one model's experts; none for a dense one.

@@ -57,8 +57,15 @@ fn summary(arm: &ArmRecipe) -> String {
     let Some(upcycle) = &arm.upcycle else { return "the dense model, continued".into() };
     let start = if arm.from_scratch { "random start" } else { upcycle.method.as_str() };
     let balance = if upcycle.router_bias { ", balancing bias" } else { "" };
+    let branches = upcycle.branches.map_or_else(String::new, |branches| {
+        let percent = 100.0 * branches.share;
+        format!(
+            ", {} branches trained on the first {percent:.0} % of the documents (not in \"trained on\", but in the jump)",
+            branches.count
+        )
+    });
     format!(
-        "{start}, {} experts, top-{}, {}, router {}{balance}",
+        "{start}, {} experts, top-{}, {}, router {}{balance}{branches}",
         upcycle.experts,
         upcycle.top_k,
         upcycle.gate.name(),

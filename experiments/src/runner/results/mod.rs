@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use coppice_models::tokenizer::Tokenizer;
 use coppice_reports::data::SeedResult;
-use coppice_reports::{Report, arms_table, quality_curve_svg, render_html};
+use coppice_reports::{Report, arms_table, methods_table, quality_curve_svg, render_html};
 use coppice_upcycle::train::metrics::{Line, read as read_metrics};
 use coppice_upcycle::world::{Grade, Group, World};
 
@@ -74,7 +74,7 @@ pub fn report(recipe: &Recipe, world: &World, run: &Path, stages: &Stages, found
         stages: stages.log.clone(),
         checks,
         curves: training::curves(&examined)?,
-        experts: experts::experts(trained)?,
+        experts: experts::experts(found)?,
         methods: if recipe.methods { methods::methods(recipe, &examined, found)? } else { Vec::new() },
         knowledge: knowledge::knowledge(recipe, &examined),
         scores: judge::scores(&examined),
@@ -156,5 +156,6 @@ pub fn headline(report: &Report) -> Vec<String> {
         let verdict = if check.passed { "holds" } else { "FAILS" };
         format!("{verdict}: {} {} (found {})", check.name, check.expected, check.found)
     });
-    report.summary.iter().cloned().chain(checks).chain([arms_table(report)]).collect()
+    let methods = (!report.methods.is_empty()).then(|| methods_table(report));
+    report.summary.iter().cloned().chain(checks).chain([arms_table(report)]).chain(methods).collect()
 }

@@ -8,11 +8,12 @@ use super::{coefficient, outside, require};
 use crate::train::error::Result;
 use crate::train::losses::{Adaptive, BalanceLevel};
 
-/// Router losses, each the mean over the routed layers; both are on unless their coefficient is set to 0.
+/// Router losses, each the mean over the routed layers; both are on unless their coefficient is set to 0. Where others add a loss in every
+/// layer (Megatron-Core), their coefficient is ours divided by the number of routed layers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LossConfig {
-    /// Weight of the load-balance loss, whose minimum is 1 (1e-2 in arXiv 2410.07524, where 0 gave dead experts). Expert choice is
+    /// Weight of the load-balance loss, whose minimum is 1 (1e-2 a layer in arXiv 2410.07524, where 0 gave dead experts). Expert choice is
     /// balanced by construction and has none.
     pub balance_coefficient: f64,
     /// Over which tokens loads must be even.

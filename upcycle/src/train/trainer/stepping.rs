@@ -60,8 +60,9 @@ impl Trainer {
         if tallies.is_empty() || !(load || alike) {
             return Ok(None);
         }
-        let layers = tallies.iter().zip(routed(&self.model)).map(|(tally, (_, moe))| {
-            let similarity = if alike { similarity(moe)? } else { None };
+        let config = self.model.config.moe.clone().unwrap_or_default();
+        let layers = tallies.iter().zip(routed(&self.model)).map(|(tally, (layer, moe))| {
+            let similarity = if alike { similarity(moe, &config, layer)? } else { None };
             Ok(ExpertLoad { similarity, ..tally.load()? })
         });
         layers.collect::<Result<_>>().map(Some)
