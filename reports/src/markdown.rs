@@ -130,8 +130,8 @@ mod tests {
         let report = Report { methods: vec![result("world", 100), result("text", 200)], ..Report::default() };
         let table = methods_table(&report).replace(units::GAP, " ");
         let [head, rule, row] = table.lines().collect::<Vec<_>>()[..] else { panic!("{table}") };
-        assert_eq!([head, rule].map(|line| line.matches('|').count()), [15, 15]);
-        let each = "+0.25 | 2.250 (2.000 to 2.500) | – | 50.0 % | –";
+        assert_eq!([head, rule].map(|line| line.matches('|').count()), [17, 17]);
+        let each = "+0.25 | 2.250 (2.000 to 2.500) | – | 50.0 % | – | –";
         assert_eq!(row, format!("| a\\|b | 100 / 200 | – | – | {each} | {each} |"));
     }
 }

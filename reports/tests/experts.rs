@@ -132,7 +132,7 @@ fn other_seeds_are_folded_and_sections_without_data_are_left_out() {
 fn a_method_without_results_leaves_dashes() {
     let method = MethodResult { arm: "copy".into(), dataset: "text".into(), seeds: vec![MethodSeed::default()], ..MethodResult::default() };
     let report = Report { methods: vec![method], ..Report::default() };
-    assert_eq!(methods_table(&report).lines().nth(2), Some("| copy | – | – | – | – | – | – | – | – |"));
+    assert_eq!(methods_table(&report).lines().nth(2), Some("| copy | – | – | – | – | – | – | – | – | – |"));
     assert!(matches!(plots::methods_svg(&report), Err(Error::NothingToDraw { .. })));
     let page = render_html(&report).unwrap();
     assert!(page.contains("id=\"side-by-side\"") && page.contains("lacks a dense control"));
