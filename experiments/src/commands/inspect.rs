@@ -22,7 +22,7 @@ pub struct InspectArgs {
     /// Text to measure on: .txt, or .jsonl with "text" and optional "domain" (or .zst of these). Of several files, each is a domain.
     #[arg(long, value_name = "FILE", num_args = 1.., required_unless_present = "input", conflicts_with = "input")]
     text: Vec<PathBuf>,
-    /// The same for a single file.
+    /// One corpus file; other commands name it so too.
     #[arg(long, value_name = "F.jsonl")]
     input: Option<PathBuf>,
     /// Tokens measured on at most, spread evenly over the files.
@@ -37,7 +37,7 @@ pub struct InspectArgs {
     /// Dense checkpoint the experts came from: how far they are from it.
     #[arg(long, value_name = "DIR")]
     dense: Option<String>,
-    /// metrics.jsonl of the training run: how the experts developed.
+    /// `metrics.jsonl` in the folder of the training run: how the experts developed.
     #[arg(long, value_name = "FILE")]
     metrics: Option<PathBuf>,
     /// Folder for inspect.json and index.html.

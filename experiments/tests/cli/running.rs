@@ -109,6 +109,11 @@ fn a_recipe_is_checked_before_anything_is_written() {
         ("name = \"top1\"", "name = \"../top1\"", "../top1"),
         ("name = \"top1\"", "name = \"dense\"", "name of its own"),
         ("seeds = [1, 2]", "seeds = []", "seed"),
+        ("experts = 4, top_k", "method = \"shufle\", experts = 4, top_k", "the nearest is \"shuffle\""),
+        ("experts = 4, top_k = 1", "method = \"virtual_group\", granularity = 5, experts = 5, top_k = 5", "granularity 5 does not divide"),
+        ("experts = 4, top_k", "method = \"branch_train_mix\", experts = 4, top_k", "no branch is given"),
+        ("experts = 4, top_k", "branches = { count = 2, share = 0.5 }, experts = 4, top_k", "method copy takes none"),
+        ("softmax_topk_st", "expert_choice", "not causal"),
     ] {
         let refusal = refused(&mut run(&folder, &RECIPE.replace(from, to)));
         assert!(refusal.contains(told), "expected {told} in: {refusal}");

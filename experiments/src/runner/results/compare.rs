@@ -11,6 +11,7 @@ use super::{CONFIDENCE, Examined, SEEDS_FOR_INTERVAL};
 use crate::runner::cost::Cost;
 use crate::runner::recipe::Recipe;
 
+/// The arms with what they cost and what each seed scored.
 pub fn arms(recipe: &Recipe, examined: &[Examined], costs: &[Cost]) -> Vec<Arm> {
     costs.iter().map(|cost| arm(recipe, examined, cost)).collect()
 }

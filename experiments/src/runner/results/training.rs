@@ -8,6 +8,7 @@ use coppice_upcycle::train::metrics::Line;
 
 use super::{Examined, metrics};
 
+/// Losses by step, one curve a model.
 pub fn curves(examined: &[Examined]) -> Result<Vec<Curve>> {
     examined.iter().map(curve).collect()
 }
