@@ -153,3 +153,50 @@ impl Assignment {
         Ok(experts.f_repeat_interleave_self_tensor(&self.counts, 0, self.tokens.size1()?)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Zeros;
+
+    impl Source for Zeros {
+        fn tensor(&self, _name: &str, shape: &[i64]) -> Result<Tensor> {
+            Ok(Tensor::f_zeros(shape, (Kind::Float, tch::Device::Cpu))?)
+        }
+
+        fn optional(&self, _name: &str, _shape: &[i64]) -> Result<Option<Tensor>> {
+            Ok(None)
+        }
+    }
+
+    fn router(gate: Gate, top_k: i64, group: i64) -> Router {
+        let config = MoeConfig { num_experts: 4, experts_per_token: top_k, gate, router_group_size: group, ..MoeConfig::default() };
+        Router::new(&Zeros, "mlp", 3, &config).unwrap()
+    }
+
+    #[test]
+    fn scores_that_all_underflow_give_no_weight_and_no_nan() {
+        let logits = Tensor::full([2, 4], -200.0, (Kind::Float, tch::Device::Cpu));
+        let assigned = router(Gate::SigmoidTopkRenorm, 2, 1).assign(&logits).unwrap();
+        assert_eq!(Vec::<f32>::try_from(assigned.weights).unwrap(), [0.0; 4]);
+    }
+
+    #[test]
+    fn ties_go_to_the_lower_index_alone_and_in_groups() {
+        let logits = Tensor::zeros([2, 4], (Kind::Float, tch::Device::Cpu));
+        for gate in Gate::ALL.into_iter().filter(|gate| !gate.is_expert_choice()) {
+            for group in [1, 2] {
+                let counts = router(gate, 2, group).assign(&logits).unwrap().counts;
+                assert_eq!(Vec::<i64>::try_from(counts).unwrap(), [2, 2, 0, 0], "{gate:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_is_chosen_by_its_mean() {
+        let logits = Tensor::from_slice(&[3.0_f32, -3.0, 1.0, 0.0]).view([1, 4]);
+        let counts = router(Gate::TopkSoftmax, 2, 2).assign(&logits).unwrap().counts;
+        assert_eq!(Vec::<i64>::try_from(counts).unwrap(), [0, 0, 1, 1]);
+    }
+}
