@@ -91,7 +91,7 @@ impl Lab<'_> {
         let inputs = json!({ "tokenizer": tokenizer.key, "model": recipe.model, "phase": recipe.pretrain });
         let name = self.stage("pretrain");
         stages.run(&name, &inputs, |folder| {
-            let model = self.random(&self.config(tokenizer)?)?;
+            let model = self.random(&self.config(tokenizer)?, 0)?;
             self.train(model, recipe.pretrain.train.clone(), Span::Pretrain, tokenizer, folder, &name)
         })
     }
@@ -135,7 +135,8 @@ impl Lab<'_> {
         stages.run(&name, &inputs, |folder| {
             let dense = self.config(tokenizer)?;
             let moe = upcycle.experts(dense.num_hidden_layers, dense.intermediate_size)?;
-            let model = self.random(&Config { moe: Some(moe), ..dense })?;
+            let place = recipe.seeds.iter().position(|&known| known == seed).unwrap_or_default();
+            let model = self.random(&Config { moe: Some(moe), ..dense }, place as u64)?;
             self.train(model, config, Span::Whole, tokenizer, folder, &name)
         })
     }
@@ -177,10 +178,10 @@ impl Lab<'_> {
         self.recipe.config(tokenizer.get_vocab_size(true) as i64, i64::from(end))
     }
 
-    /// A model before any training.
-    fn random(&self, config: &Config) -> Result<Model> {
+    /// A model before any training; `shift` tells the starts of several seeds apart, 0 is the dense model's own.
+    fn random(&self, config: &Config, shift: u64) -> Result<Model> {
         refuse_too_large(config, self.device)?;
-        let (seed, std) = (self.recipe.model.seed, self.recipe.model.init_std);
+        let (seed, std) = (self.recipe.model.seed + shift, self.recipe.model.init_std);
         Ok(Model::new(&Random { config, seed, std, device: self.device }, config, self.device)?)
     }
 
