@@ -114,6 +114,7 @@ fn a_recipe_is_checked_before_anything_is_written() {
         ("experts = 4, top_k", "method = \"branch_train_mix\", experts = 4, top_k", "no branch is given"),
         ("experts = 4, top_k", "branches = { count = 2, share = 0.5 }, experts = 4, top_k", "method copy takes none"),
         ("softmax_topk_st", "expert_choice", "not causal"),
+        ("experts = 4, top_k", "noise_std = 0.1, experts = 4, top_k", "noise_std means nothing to method copy"),
     ] {
         let refusal = refused(&mut run(&folder, &RECIPE.replace(from, to)));
         assert!(refusal.contains(told), "expected {told} in: {refusal}");

@@ -4,6 +4,7 @@ use anyhow::{Context, Result, bail};
 use coppice_models::{Config, Gate, MoeConfig};
 use coppice_upcycle::convert::options::{DropIndices, RouterInit, Scaling, SharedStart, Trunk};
 use coppice_upcycle::convert::{Options, check};
+use coppice_upcycle::methods::find;
 use coppice_upcycle::train::TrainConfig;
 use coppice_upcycle::train::recipe::{LossConfig, RoutingConfig};
 use serde::{Deserialize, Serialize};
@@ -127,7 +128,7 @@ impl ArmRecipe {
         let Some(upcycle) = self.upcycle.as_ref().filter(|_| !self.from_scratch) else { return Ok(()) };
         let mut options = upcycle.options(0)?;
         options.branches = vec!["a branch".into(); upcycle.branches.map_or(0, |branches| branches.count - 1)];
-        check(config, &options).with_context(|| format!("arm {}", self.name))
+        upcycle.check_foreign().and_then(|()| Ok(check(config, &options)?)).with_context(|| format!("arm {}", self.name))
     }
 
     /// The phase's settings with this arm's own.
@@ -154,6 +155,23 @@ impl UpcycleRecipe {
             bail!("branches need a count of at least 2 and a share between 0 and 1, found {count} and {share}");
         }
         Ok(self.options(0)?.check()?)
+    }
+
+    /// Refuses what other methods know and this one would leave unread.
+    fn check_foreign(&self) -> Result<()> {
+        let (method, base) = (find(&self.method)?, Self::default());
+        let given = [
+            ("ratio", self.ratio != base.ratio),
+            ("noise-std", self.noise_std != base.noise_std),
+            ("drop-indices", self.drop_indices != base.drop_indices),
+            ("scaling", self.scaling != base.scaling),
+            ("shared-start", self.shared_start != base.shared_start),
+            ("trunk", self.trunk != base.trunk),
+        ];
+        match given.iter().find(|(flag, set)| *set && !method.flags().contains(flag)) {
+            Some((flag, _)) => bail!("{} means nothing to method {}", flag.replace('-', "_"), self.method),
+            None => Ok(()),
+        }
     }
 
     /// The converter's options; an older result is replaced. Prompts, samples and branches are the dataset's.
