@@ -98,6 +98,7 @@ impl UpcycleArgs {
         let options = self.options(&dense)?;
         let branches = options.branches.iter().map(|folder| Ok(Checkpoint::open(folder)?)).collect::<Result<Vec<_>>>()?;
         let sources = Sources::new(&dense, &branches)?;
+        branches.iter().for_each(|branch| tell_other_tokenizer(&dense, branch));
         if self.dry_run {
             return self.tell(&sources, &options);
         }
@@ -185,6 +186,17 @@ impl UpcycleArgs {
         }
         output::line(format!("{}: {} parameters, {} layers converted", self.output.display(), manifest.parameters, manifest.layers.len()))?;
         report.map(Step0::lines).unwrap_or_default().into_iter().try_for_each(output::line)
+    }
+}
+
+/// Says where a branch turns text into other ids than the model: its experts would read other words.
+fn tell_other_tokenizer(model: &Checkpoint, branch: &Checkpoint) {
+    let read = |checkpoint: &Checkpoint| std::fs::read(checkpoint.folder.join("tokenizer.json")).ok();
+    if let (Some(ours), Some(theirs)) = (read(model), read(branch))
+        && ours != theirs
+    {
+        let (one, other) = (model.folder.display(), branch.folder.display());
+        output::say(format!("coppice: {other} has another tokenizer.json than {one}: make sure that equal ids mean equal words"));
     }
 }
 
