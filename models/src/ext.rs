@@ -17,7 +17,7 @@ use torch_sys::C_tensor;
 pub type Result<T> = std::result::Result<T, TchError>;
 
 /// Bytes kept for the message of an exception.
-const MESSAGE: usize = 1024;
+pub(crate) const MESSAGE: usize = 1024;
 
 // SAFETY: the signatures are those of the functions of `torch-ext/ext.cpp`; a `C_tensor` is an `at::Tensor`.
 unsafe extern "C" {
@@ -179,8 +179,8 @@ fn text(string: *const c_char) -> String {
     unsafe { CStr::from_ptr(string) }.to_string_lossy().into_owned()
 }
 
-/// The text before the first zero of a message written by `guarded` of `ext.cpp`.
-fn exception(message: &[c_char]) -> TchError {
+/// The text before the first zero of a message written by `guarded` of `torch-ext/guarded.h`.
+pub(crate) fn exception(message: &[c_char]) -> TchError {
     let bytes: Vec<u8> = message.iter().map(|&c| c.cast_unsigned()).take_while(|&b| b != 0).collect();
     TchError::Torch(String::from_utf8_lossy(&bytes).into_owned())
 }

@@ -1,7 +1,5 @@
-// The C functions the Rust binding calls (src/ext.rs): they check tensors, catch every exception, and call the kernels.
-//
-// A function that can fail takes `error`, a buffer of `size` bytes for one line of text, and returns null or a negative
-// number when it wrote there.
+// The C functions the Rust binding calls (src/ext.rs): they check tensors, catch every exception (guarded.h), and call the
+// kernels.
 #include <ATen/Version.h>
 #include <ATen/core/Tensor.h>
 #include <ATen/detail/CUDAHooksInterface.h>
@@ -11,12 +9,14 @@
 #include <torch/version.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <functional>
 #include <numeric>
 
 #include "bandwidth.h"
+#include "guarded.h"
 #include "linear.h"
+
+using coppice::guarded;
 
 namespace {
 
@@ -86,21 +86,6 @@ at::Tensor grouped(const at::Tensor& x, const at::Tensor& w, const at::Tensor& e
   for (std::int64_t e = 0; e < ends.size(0); from = end[e++])
     coppice::run(kernel, {rows + from * k, weights + e * n * k, nullptr, out + from * n, end[e] - from, n, k});
   return y;
-}
-
-// Runs `work` and returns what it returns; on an exception writes its message and returns `failed`.
-template <class Value, class Work>
-Value guarded(char* error, std::size_t size, Value failed, Work work) {
-  try {
-    return work();
-  } catch (const c10::Error& e) {
-    std::snprintf(error, size, "%s", e.what_without_backtrace());
-  } catch (const std::exception& e) {
-    std::snprintf(error, size, "%s", e.what());
-  } catch (...) {
-    std::snprintf(error, size, "unknown C++ exception");
-  }
-  return failed;
 }
 
 }  // namespace
