@@ -1,7 +1,6 @@
 // What training needs of libtorch and tch does not bind: gradients of tensors that are no scalars, lists of tensors at once,
 // the fused AdamW, and memory statistics of a device. The Rust side is src/ext/training.rs.
 #include <ATen/core/Tensor.h>
-#include <ATen/ops/_foreach_mul.h>
 #include <ATen/ops/_foreach_norm.h>
 #include <ATen/ops/_fused_adamw.h>
 #include <ATen/ops/stack.h>
@@ -56,16 +55,6 @@ at::Tensor* coppice_norms(Pointers tensors, std::int64_t count, char* error, std
   return guarded<at::Tensor*>(error, size, nullptr, [&] {
     const c10::NoGradGuard guard;
     return new at::Tensor(at::stack(at::_foreach_norm(list(tensors, count), 2, at::kFloat)));
-  });
-}
-
-// Multiplies `count` tensors by a scalar tensor, in place. Returns 0, or -1 with a message.
-int coppice_scale(Pointers tensors, std::int64_t count, const at::Tensor* factor, char* error, std::size_t size) {
-  return guarded(error, size, -1, [&] {
-    const c10::NoGradGuard guard;
-    auto values = list(tensors, count);
-    at::_foreach_mul_(values, *factor);
-    return 0;
   });
 }
 

@@ -13,7 +13,9 @@ use coppice_models::state::Parameter;
 use coppice_models::{Checkpoint, Model};
 use coppice_upcycle::train::metrics::Line;
 use coppice_upcycle::train::trainer::load_for_training;
-use coppice_upcycle::train::{Event, Outcome, Resume, TokenStream, TrainConfig, TrainError, Trainer, checkpoint, evaluate_loss};
+use coppice_upcycle::train::{
+    Cut, Event, Outcome, Precision, Resume, TokenStream, TrainConfig, TrainError, Trainer, checkpoint, evaluate_loss,
+};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use tiny::{STEPS, biased, bits, config, everything, metrics, model, noise, recipe, run, step_lines, tokens, top_1, trainer};
@@ -144,7 +146,8 @@ fn the_export_is_the_model_and_brings_the_tokenizer() {
     let checkpoint = Checkpoint::open(&exported).unwrap();
     assert_eq!(checkpoint.config, top_1());
     let loaded = Model::load(&checkpoint, Kind::Float, Device::Cpu).unwrap();
-    let found = evaluate_loss(&loaded, &tokens(2, 100), 16, 3, 0).unwrap();
+    let cut = Cut { sequence_length: 16, batch: 3, max_tokens: 0, reset_at_documents: true };
+    let found = evaluate_loss(&loaded, &tokens(2, 100), cut).unwrap();
     assert_eq!(found, validation);
     assert_eq!(found.tokens, 96);
     assert!(matches!(metrics(folder.path()).last(), Some(Line::Validation(line)) if line.validation == found && line.step == STEPS));
@@ -305,8 +308,8 @@ fn what_cannot_be_trained_is_refused_before_anything_is_written() {
     let checkpoint = Checkpoint::open(run.join("model")).unwrap();
     let mapped = Model::load(&checkpoint, Kind::Float, Device::Cpu).unwrap();
     let error = Trainer::new(mapped, recipe(&json!({})), tokens(1, 700), None, folder.path().join("other")).unwrap_err();
-    assert!(error.to_string().contains("owns f32 weights"));
-    let owned = load_for_training(&checkpoint, Device::Cpu).unwrap();
+    assert!(error.to_string().contains("owns weights of Float"));
+    let owned = load_for_training(&checkpoint, Precision::F32, Device::Cpu).unwrap();
     assert!(Trainer::new(owned, recipe(&json!({})), tokens(1, 700), None, folder.path().join("other")).is_ok());
 }
 

@@ -6,11 +6,11 @@ use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use coppice_models::device::DeviceChoice;
 use coppice_models::flops::{Account, Setting};
-use coppice_models::init::Random;
+use coppice_models::init::{Cast, Random};
 use coppice_models::{Checkpoint, Config, Model};
 use coppice_upcycle::corpus::{open, tokenize_documents};
 use coppice_upcycle::train::trainer::load_for_training;
-use coppice_upcycle::train::{Outcome as Trained, Resume, TokenStream, TrainConfig, Trainer};
+use coppice_upcycle::train::{Outcome as Trained, Precision, Resume, TokenStream, TrainConfig, Trainer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::Device;
@@ -91,7 +91,7 @@ impl TrainArgs {
         }
         let device = open_device(self.device)?;
         memory::refuse_too_large(source.config(), device)?;
-        let model = source.model(&recipe.model, device)?;
+        let model = source.model(&recipe.model, recipe.train.precision, device)?;
         let mut trainer = Trainer::new(model, recipe.train.clone(), train, valid, &folder)?.with_tokenizer_of(&tokenizer);
         let trained = training::run(&mut trainer, self.resume(), "train");
         self.finished(&trained.map_err(|error| if is_interruption(&error) { Interrupted::Saved.into() } else { error })?)
@@ -170,10 +170,13 @@ impl Source {
         }
     }
 
-    fn model(&self, recipe: &ModelSource, device: Device) -> Result<Model> {
+    fn model(&self, recipe: &ModelSource, precision: Precision, device: Device) -> Result<Model> {
         match self {
-            Self::Stored(checkpoint) => Ok(load_for_training(checkpoint, device)?),
-            Self::Fresh(config) => Ok(Model::new(&Random { config, seed: recipe.seed, std: recipe.init_std, device }, config, device)?),
+            Self::Stored(checkpoint) => Ok(load_for_training(checkpoint, precision, device)?),
+            Self::Fresh(config) => {
+                let random = Random { config, seed: recipe.seed, std: recipe.init_std, device };
+                Ok(Model::new(&Cast { source: &random, kind: precision.parameters() }, config, device)?)
+            }
         }
     }
 }
@@ -189,7 +192,7 @@ impl Data {
             for file in files {
                 documents.push(open(file)?);
             }
-            Ok(TokenStream::new(tokenize_documents(&tokenizer, documents.into_iter().flatten(), end)?.tokens))
+            Ok(tokenize_documents(&tokenizer, documents.into_iter().flatten(), end)?.into())
         };
         let valid = if self.valid.is_empty() { None } else { Some(stream(&self.valid)?) };
         Ok((stream(&self.train)?, valid))

@@ -37,7 +37,6 @@ unsafe extern "C" {
         size: usize,
     ) -> c_int;
     fn coppice_norms(tensors: Pointers, count: i64, error: *mut c_char, size: usize) -> *mut C_tensor;
-    fn coppice_scale(tensors: Pointers, count: i64, factor: *const C_tensor, error: *mut c_char, size: usize) -> c_int;
     fn coppice_adamw(
         parameters: Pointers,
         gradients: Pointers,
@@ -94,17 +93,6 @@ pub fn norms(tensors: &[&Tensor]) -> Result<Tensor> {
     }
     // SAFETY: the function returns a tensor made by `new`, which nobody else owns.
     Ok(unsafe { Tensor::from_ptr(norms) })
-}
-
-/// Multiplies every tensor by `factor`, a scalar tensor, in place and without asking for its value.
-///
-/// # Errors
-/// When the devices differ.
-pub fn scale(tensors: &[&Tensor], factor: &Tensor) -> Result<()> {
-    let mut message = [0; MESSAGE];
-    // SAFETY: the list has the length given and its tensors live through the call.
-    let code = unsafe { coppice_scale(pointers(tensors).as_ptr(), tensors.len() as i64, factor.as_ptr(), message.as_mut_ptr(), MESSAGE) };
-    done(code, &message)
 }
 
 /// One update of AdamW (arXiv 1711.05101) with the arithmetic of `torch.optim.AdamW(fused=True)`: each pass reads and writes every

@@ -12,14 +12,14 @@ use coppice_models::state::Parameter;
 use coppice_models::{Config, Model};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor, no_grad_guard};
+use tch::{Tensor, no_grad_guard};
 
 use super::error::{Result, TrainError};
-use super::export::{write_json, write_model, write_parameters};
+use super::export::{dtype, write_json, write_model, write_parameters};
 use super::optimizer::AdamW;
-use super::recipe::TrainConfig;
+use super::recipe::{CheckpointConfig, TrainConfig};
 
 const FILES: [&str; 4] = ["config.json", "model.safetensors", "optimizer.safetensors", "state.json"];
 
@@ -65,7 +65,7 @@ impl State {
     pub fn new(step: u64, config: &TrainConfig, blocks: usize, tokens_hash: &str) -> Result<Self> {
         let recipe = config.decisive();
         let text = serde_json::to_string(&recipe).map_err(|error| TrainError::Recipe(error.to_string()))?;
-        let sequences = step * config.batch_size as u64;
+        let sequences = step * config.batch() as u64;
         let (generator, seed) = ("chacha8".to_owned(), config.seed);
         let data = DataPosition { sequences, epoch: sequences / blocks as u64, generator, seed, tokens_hash: tokens_hash.to_owned() };
         let recipe_hash = blake3::hash(text.as_bytes()).to_hex().to_string();
@@ -107,7 +107,7 @@ pub fn save(folder: &Path, model: &Model, optimizer: &AdamW, state: &State) -> R
     let path = folder.join(format!("step-{:08}", state.step));
     let target = AtomicDir::create(&path, Existing::Replace).map_err(coppice_models::Error::from)?;
     write_model(target.path(), model)?;
-    write_parameters(&target.path().join("optimizer.safetensors"), optimizer.moments())?;
+    write_parameters(&target.path().join("optimizer.safetensors"), optimizer.state())?;
     write_json(&target.path().join("state.json"), state)?;
     let files = FILES.iter().map(|name| Ok(((*name).to_owned(), hash(&target.path().join(name))?))).collect::<Result<_>>()?;
     write_json(&target.path().join("manifest.json"), &Manifest { step: state.step, files })?;
@@ -157,18 +157,19 @@ pub fn restore(path: &Path, found: &State, expected: &State, model: &Model, opti
         return Err(TrainError::checkpoint(path, "is a checkpoint of another model: its config.json differs"));
     }
     read_parameters(&path.join("model.safetensors"), model.parameters().iter())?;
-    read_parameters(&path.join("optimizer.safetensors"), optimizer.moments())?;
+    read_parameters(&path.join("optimizer.safetensors"), optimizer.state())?;
     optimizer.resume_at(found.step);
     Ok(())
 }
 
-/// Removes all but the newest `keep` checkpoints.
+/// Removes the checkpoints that the recipe does not keep: all but the newest, and those kept for good.
 ///
 /// # Errors
 /// When one cannot be removed.
-pub fn prune(folder: &Path, keep: usize) -> Result<()> {
-    let all = list(folder)?;
-    all[..all.len().saturating_sub(keep)].iter().try_for_each(|path| remove(path))
+pub fn prune(folder: &Path, config: &CheckpointConfig) -> Result<()> {
+    let (all, every) = (list(folder)?, config.keep_every_steps);
+    let for_good = |path: &&PathBuf| every > 0 && step_of(path).is_some_and(|step| step.is_multiple_of(every));
+    all[..all.len().saturating_sub(config.keep_last)].iter().filter(|path| !for_good(path)).try_for_each(|path| remove(path))
 }
 
 /// Removes what a killed process left half-written.
@@ -239,10 +240,10 @@ fn read_parameters<'a>(path: &Path, parameters: impl Iterator<Item = &'a Paramet
 }
 
 fn fitting(path: &Path, name: &str, view: &TensorView, target: &Tensor) -> Result<Tensor> {
-    let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
-    if view.dtype() != Dtype::F32 || shape != target.size() {
-        let found = format!("{name} is {:?} {shape:?}, expected F32 {:?}", view.dtype(), target.size());
+    let (shape, wanted): (Vec<i64>, _) = (view.shape().iter().map(|&size| size as i64).collect(), dtype(target.kind())?);
+    if view.dtype() != wanted || shape != target.size() {
+        let found = format!("{name} is {:?} {shape:?}, expected {wanted:?} {:?}", view.dtype(), target.size());
         return Err(TrainError::checkpoint(path, found));
     }
-    Ok(Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?)
+    Ok(Tensor::f_from_data_size(view.data(), &shape, target.kind())?)
 }

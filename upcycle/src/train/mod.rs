@@ -10,6 +10,7 @@ pub mod data;
 pub mod error;
 pub mod experts;
 pub mod export;
+pub mod hardware;
 pub mod losses;
 pub mod metrics;
 pub mod notes;
@@ -22,7 +23,7 @@ pub mod trainer;
 
 pub use data::TokenStream;
 pub use error::{Result, TrainError};
-pub use losses::{Evaluation, evaluate_loss};
+pub use losses::{Cut, Evaluation, evaluate_loss};
 pub use progress::{Event, Outcome, Progress, Resume};
-pub use recipe::TrainConfig;
+pub use recipe::{Precision, TrainConfig};
 pub use trainer::Trainer;
