@@ -9,6 +9,7 @@ use coppice_models::Checkpoint;
 use coppice_models::Model;
 use coppice_models::config::Config;
 use coppice_models::init::{Cast, Random};
+use coppice_upcycle::train::trainer::load_for_training;
 use coppice_upcycle::train::{Event, Precision, Resume, TrainConfig, Trainer, checkpoint};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
@@ -86,6 +87,23 @@ fn a_checkpoint_of_another_precision_is_refused() {
     run(&mut precise(&top_1(), recipe(&changes("bf16")), folder.path()), Resume::Never).unwrap();
     let error = run(&mut precise(&top_1(), recipe(&changes("bf16_master")), folder.path()), Resume::Auto).unwrap_err();
     assert!(error.to_string().contains("precision"), "{error}");
+}
+
+#[test]
+fn master_copies_come_from_the_file() {
+    let (stored, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    run(&mut trainer(&top_1(), recipe(&json!({"steps": 3})), stored.path()), Resume::Never).unwrap();
+    let checkpoint = Checkpoint::open(stored.path().join("model")).unwrap();
+    let model = load_for_training(&checkpoint, Precision::Bf16Master, Device::Cpu).unwrap();
+    let trainer = Trainer::new(model, recipe(&changes("bf16_master")), tokens(1, 700), None, folder.path()).unwrap();
+    let trainer = trainer.with_masters_of(&checkpoint).unwrap();
+    let masters = trainer.optimizer().state().filter_map(|kept| Some((kept.name.strip_prefix("master.")?.to_owned(), kept)));
+    for (name, master) in masters {
+        for (part, (_, value)) in master.stored().unwrap().into_iter().enumerate() {
+            let exact = checkpoint.load(&name.replace("{}", &part.to_string()), Kind::Float, Device::Cpu).unwrap();
+            assert_eq!(value, exact, "{name}");
+        }
+    }
 }
 
 #[test]

@@ -248,11 +248,20 @@ fn another_recipe_or_other_tokens_do_not_resume() {
     run_until(&mut trainer(&config(64, None), recipe(&json!({})), folder.path()), 5, Resume::Never);
     let mut other = trainer(&config(64, None), recipe(&json!({"seed": 4, "steps": 20})), folder.path());
     let sentence = run(&mut other, Resume::Auto).unwrap_err().to_string();
-    assert!(sentence.ends_with("was made by another recipe, which differs in seed, steps"), "{sentence}");
+    assert!(sentence.ends_with("was made by another run: seed is 4 here, 3 there; steps is 20 here, 12 there"), "{sentence}");
     let mut other = Trainer::new(model(&config(64, None)), recipe(&json!({})), tokens(5, 700), None, folder.path()).unwrap();
-    assert!(run(&mut other, Resume::Auto).unwrap_err().to_string().contains("other training tokens"));
+    assert!(run(&mut other, Resume::Auto).unwrap_err().to_string().contains("the training tokens are others"));
     let mut other = trainer(&top_1(), recipe(&json!({})), folder.path());
     assert!(run(&mut other, Resume::Auto).unwrap_err().to_string().contains("another model"));
+    // Accepted changes are said.
+    let mut told = Vec::new();
+    let mut tell = |event: &Event| told.extend(if let Event::Note { text } = event { Some((*text).to_owned()) } else { None });
+    let longer = trainer(&config(64, None), recipe(&json!({"steps": 7})), folder.path());
+    longer.accepting_changes(true).run(Resume::Auto, &mut tell, &AtomicBool::new(false)).unwrap();
+    assert!(told.iter().any(|text| text.ends_with("steps is 7 here, 12 there")), "{told:?}");
+    for step in [6, 7] {
+        std::fs::remove_dir_all(folder.path().join(format!("checkpoints/step-{step:08}"))).unwrap();
+    }
     // What does not decide the weights may change.
     let changed = recipe(&json!({"checkpoints": {"every_steps": 4, "keep_last": 1}, "log": {"expert_load_every": 1}}));
     run(&mut trainer(&config(64, None), changed, folder.path()), Resume::Auto).unwrap();

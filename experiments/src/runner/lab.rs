@@ -180,7 +180,7 @@ impl Lab<'_> {
 
     /// A model before any training; `shift` tells the starts of several seeds apart, 0 is the dense model's own.
     fn random(&self, config: &Config, shift: u64) -> Result<Model> {
-        refuse_too_large(config, self.device)?;
+        refuse_too_large(config, &self.recipe.pretrain.train, self.device)?;
         let (seed, std) = (self.recipe.model.seed + shift, self.recipe.model.init_std);
         let random = Random { config, seed, std, device: self.device };
         let kind = self.recipe.pretrain.train.precision.parameters();

@@ -75,6 +75,21 @@ impl AdamW {
         self.slots.iter().flat_map(|slot| [Some(&slot.mean), Some(&slot.square), slot.master.as_ref()].into_iter().flatten())
     }
 
+    /// Takes the master copies from `exact`, which gives the f32 value of a stored parameter by its name: what a model that was loaded in
+    /// bf16 has lost of a file in f32.
+    ///
+    /// # Errors
+    /// Those of `exact`, and when a shape is not the parameter's.
+    pub fn take_masters(&mut self, exact: impl Fn(&str) -> Result<Tensor>) -> Result<()> {
+        let _guard = no_grad_guard();
+        for (slot, master) in self.slots.iter().filter_map(|slot| Some((slot, slot.master.as_ref()?))) {
+            for ((name, _), (_, mut target)) in slot.parameter.stored()?.into_iter().zip(master.stored()?) {
+                target.f_copy_(&exact(&name)?)?;
+            }
+        }
+        Ok(())
+    }
+
     /// How many updates were made.
     pub fn updates(&self) -> u64 {
         self.updates

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use coppice_models::init::Stored;
 use coppice_models::{Checkpoint, Model};
-use tch::Device;
+use tch::{Device, Kind};
 
 use super::balancing::Coefficients;
 use super::checkpoint::{self, State};
@@ -48,6 +48,7 @@ pub struct Trainer {
     valid: Option<TokenStream>,
     folder: PathBuf,
     companions: Option<PathBuf>,
+    accepts_changes: bool,
 }
 
 impl Trainer {
@@ -78,12 +79,29 @@ impl Trainer {
             batches: Batches::new(train, &config)?,
             folder: folder.as_ref().to_path_buf(),
             companions: None,
+            accepts_changes: false,
             model,
             config,
             optimizer,
             recompute,
             valid,
         })
+    }
+
+    /// Takes the master copies, where there are any, from the checkpoint the model was loaded from.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read.
+    pub fn with_masters_of(mut self, checkpoint: &Checkpoint) -> Result<Self> {
+        let device = self.model.device();
+        self.optimizer.take_masters(|name| Ok(checkpoint.load(name, Kind::Float, device)?))?;
+        Ok(self)
+    }
+
+    /// Resumes checkpoints of a run with another recipe or other tokens too, and says in what they differ.
+    #[must_use]
+    pub fn accepting_changes(self, accepts_changes: bool) -> Self {
+        Self { accepts_changes, ..self }
     }
 
     /// Measures throughput against the machine's rate of matrix products, which takes a second at most.
@@ -153,10 +171,24 @@ impl Trainer {
         std::fs::create_dir_all(&checkpoints).map_err(|source| TrainError::io(&checkpoints, source))?;
         checkpoint::clear_unfinished(&checkpoints)?;
         let Some((path, state)) = found else { return Ok(0) };
-        checkpoint::restore(&path, &state, &self.state(state.step)?, &self.model, &mut self.optimizer)?;
+        self.same_run(&path, &state, progress)?;
+        checkpoint::restore(&path, &state, &self.model, &mut self.optimizer)?;
         self.coefficients.restore(&path, &state.balance_coefficients, &self.config.losses)?;
         progress(&Event::Resumed { step: state.step, path: &path });
         Ok(state.step)
+    }
+
+    /// Says in what the run of a checkpoint differs from this one, and refuses it unless changes are accepted.
+    fn same_run(&self, path: &Path, found: &State, progress: &mut dyn FnMut(&Event)) -> Result<()> {
+        let differences = self.state(found.step)?.differences(found).join("; ");
+        if differences.is_empty() {
+            return Ok(());
+        }
+        if !self.accepts_changes {
+            return Err(TrainError::checkpoint(path, format!("was made by another run: {differences}")));
+        }
+        progress(&Event::Note { text: &format!("{} was made by another run, which goes on as this one: {differences}", path.display()) });
+        Ok(())
     }
 
     /// Measures held-out tokens where this step asks for it.

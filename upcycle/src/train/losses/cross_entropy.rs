@@ -47,9 +47,14 @@ fn add_product(sum: &mut Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
     Ok(())
 }
 
+/// Tokens of one chunk over a vocabulary of `vocabulary`.
+pub(in crate::train) fn chunk_rows(vocabulary: i64) -> i64 {
+    (CHUNK / vocabulary).max(1)
+}
+
 /// First row and number of rows of each chunk of `hidden [T, D]`.
 pub(super) fn chunks(hidden: &Tensor, head: &Tensor) -> Result<Vec<(i64, i64)>> {
-    let (tokens, rows) = (hidden.size2()?.0, (CHUNK / head.size2()?.0).max(1));
+    let (tokens, rows) = (hidden.size2()?.0, chunk_rows(head.size2()?.0));
     Ok((0..tokens).step_by(rows as usize).map(|start| (start, rows.min(tokens - start))).collect())
 }
 
