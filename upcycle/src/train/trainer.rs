@@ -1,6 +1,7 @@
 //! The training loop: steps, metrics, validation, checkpoints, interruption.
 
 mod stepping;
+mod timing;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +10,7 @@ use coppice_models::init::Stored;
 use coppice_models::{Checkpoint, Model};
 use tch::{Device, Kind};
 
+pub use self::timing::seconds_per_step;
 use super::balancing::Coefficients;
 use super::checkpoint::{self, State};
 use super::clock::Clock;
@@ -185,7 +187,10 @@ impl Trainer {
             return Ok(());
         }
         if !self.accepts_changes {
-            return Err(TrainError::checkpoint(path, format!("was made by another run: {differences}")));
+            return Err(TrainError::checkpoint(
+                path,
+                format!("was made by another run: {differences} (--accept-changes goes on all the same)"),
+            ));
         }
         progress(&Event::Note { text: &format!("{} was made by another run, which goes on as this one: {differences}", path.display()) });
         Ok(())
