@@ -20,6 +20,7 @@ pub mod progress;
 pub mod recipe;
 pub mod schedule;
 mod step;
+pub mod tensorboard;
 pub mod trainer;
 
 pub use data::TokenStream;
