@@ -22,6 +22,7 @@ pub mod schedule;
 mod step;
 pub mod tensorboard;
 pub mod trainer;
+pub mod watchdog;
 
 pub use data::TokenStream;
 pub use error::{Result, TrainError};
