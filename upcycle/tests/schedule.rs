@@ -143,3 +143,9 @@ fn refuses_nonsense() {
     assert!(refused(Schedule { resets: vec![10], ..cosine.clone() }).contains("outside 1 to 9"));
     assert!(refused(Schedule { resets: vec![5], reset_ratio: 0.1, ..cosine }).contains("0.1 (min_ratio) to 1"));
 }
+
+#[test]
+fn a_run_whose_length_is_not_known_yet_can_be_checked() {
+    let schedule = Schedule { cooldown_steps: 80_000, ..stablelm2(420_000) };
+    schedule.check(u64::MAX).unwrap();
+}

@@ -181,7 +181,7 @@ impl Schedule {
     fn check_cooldown(&self, steps: u64) -> Result<()> {
         let length = self.cooldown_steps;
         require(length <= steps, || outside("schedule.cooldown_steps", length, &format!("0 to {steps} (steps)")))?;
-        let begins = self.start_step + (steps - length);
+        let begins = self.start_step.saturating_add(steps - length);
         require(length == 0 || begins >= self.warmup_steps, || {
             format!("schedule.cooldown_steps is {length}: the warm-up has not ended then")
         })?;

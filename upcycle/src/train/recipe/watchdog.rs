@@ -59,3 +59,20 @@ impl WatchdogConfig {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_that_cannot_be_judged_by_are_refused_by_name() {
+        let refused = |text: &str| toml::from_str::<WatchdogConfig>(text).unwrap().check().unwrap_err().to_string();
+        assert!(refused("threshold = 0.0").contains("watchdog.threshold is 0, outside the positive numbers"));
+        assert!(refused("gradient_threshold = nan").contains("watchdog.gradient_threshold"));
+        assert!(refused("absolute = -1.0").contains("watchdog.absolute"));
+        assert!(refused("window = 1").contains("watchdog.window"));
+        assert!(refused("patience = 65").contains("watchdog.patience is 65, outside 1 to 64 (half of window)"));
+        assert!(toml::from_str::<WatchdogConfig>("action = \"shout\"").is_err());
+        assert!(toml::from_str::<WatchdogConfig>("treshold = 3.0").is_err());
+    }
+}
