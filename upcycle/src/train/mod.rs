@@ -20,7 +20,9 @@ pub mod progress;
 pub mod recipe;
 pub mod schedule;
 mod step;
+pub mod tensorboard;
 pub mod trainer;
+pub mod watchdog;
 
 pub use data::TokenStream;
 pub use error::{Result, TrainError};
