@@ -1,5 +1,6 @@
 //! The training loop: steps, metrics, validation, checkpoints, interruption.
 
+mod inheriting;
 mod stepping;
 mod timing;
 mod watching;
@@ -26,6 +27,7 @@ use super::notes::notes;
 use super::optimizer::AdamW;
 use super::progress::{Event, Outcome, Resume};
 use super::recipe::{Precision, TrainConfig};
+use super::start::Inheritance;
 use super::step::Layout;
 
 /// A model in memory of its own, in the type of its parameters, as training needs it.
@@ -53,6 +55,8 @@ pub struct Trainer {
     folder: PathBuf,
     companions: Option<PathBuf>,
     accepts_changes: bool,
+    inheritance: Option<Inheritance>,
+    updates_before: u64,
 }
 
 impl Trainer {
@@ -84,6 +88,8 @@ impl Trainer {
             folder: folder.as_ref().to_path_buf(),
             companions: None,
             accepts_changes: false,
+            inheritance: None,
+            updates_before: 0,
             model,
             config,
             optimizer,
@@ -172,11 +178,15 @@ impl Trainer {
             Resume::Auto => checkpoint::newest(&checkpoints, |path, reason| progress(&Event::Skipped { path, reason }))?,
             Resume::From(path) => Some((path.clone(), checkpoint::verify(&path)?)),
         };
+        if found.is_none() {
+            self.inherit(progress)?;
+        }
         std::fs::create_dir_all(&checkpoints).map_err(|source| TrainError::io(&checkpoints, source))?;
         checkpoint::clear_unfinished(&checkpoints)?;
         let Some((path, state)) = found else { return Ok(0) };
         self.same_run(&path, &state, progress)?;
         checkpoint::restore(&path, &state, &self.model, &mut self.optimizer)?;
+        self.updates_before = state.updates_before;
         self.coefficients.restore(&path, &state.balance_coefficients, &self.config.losses)?;
         progress(&Event::Resumed { step: state.step, path: &path });
         Ok(state.step)
@@ -244,7 +254,8 @@ impl Trainer {
 
     fn state(&self, step: u64) -> Result<State> {
         let state = State::new(step, &self.config, self.blocks, &self.tokens_hash)?;
-        Ok(State { balance_coefficients: self.coefficients.state(&self.config.losses), ..state })
+        let (balance_coefficients, updates_before) = (self.coefficients.state(&self.config.losses), self.updates_before);
+        Ok(State { balance_coefficients, updates_before, ..state })
     }
 
     fn checkpoints(&self) -> PathBuf {
