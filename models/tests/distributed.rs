@@ -25,7 +25,10 @@ fn operations() {
     group.broadcast(&x, 1).unwrap();
     assert_eq!(Vec::<i64>::try_from(x).unwrap(), [1, 7]);
     let all = group.gather(&Tensor::from_slice(&[rank, -rank])).unwrap();
-    assert_eq!(all, Tensor::stack(&[Tensor::arange(size, (Kind::Int64, Device::Cpu)), -Tensor::arange(size, (Kind::Int64, Device::Cpu))], 1));
+    assert_eq!(
+        all,
+        Tensor::stack(&[Tensor::arange(size, (Kind::Int64, Device::Cpu)), -Tensor::arange(size, (Kind::Int64, Device::Cpu))], 1)
+    );
     group.barrier().unwrap();
 }
 

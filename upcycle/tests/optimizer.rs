@@ -2,6 +2,7 @@
 
 use coppice_models::state::Parameter;
 use coppice_upcycle::train::optimizer::{AdamW, Norms, Update, is_router, norms};
+use coppice_upcycle::train::parallel::Ranks;
 use coppice_upcycle::train::recipe::{OptimizerConfig, Precision};
 use serde_json::Value;
 use tch::{Kind, Tensor};
@@ -56,7 +57,7 @@ fn plain(name: &str, tensor: Tensor) -> Parameter {
 
 fn norms_of(gradients: &[Tensor]) -> Norms {
     let parameters: Vec<_> = gradients.iter().map(|gradient| plain("w", gradient.shallow_clone())).collect();
-    norms(parameters.iter(), gradients).unwrap()
+    norms(parameters.iter(), gradients, &Ranks::alone()).unwrap()
 }
 
 #[test]
@@ -86,7 +87,7 @@ fn a_limit_of_zero_never_clips() {
 fn routers_have_a_norm_of_their_own() {
     let gradients = [Tensor::from_slice(&[3.0f32]), Tensor::from_slice(&[4.0f32])];
     let parameters = [plain("model.norm.weight", gradients[0].copy()), plain("model.layers.0.mlp.gate.weight", gradients[1].copy())];
-    let found = norms(parameters.iter(), &gradients).unwrap();
+    let found = norms(parameters.iter(), &gradients, &Ranks::alone()).unwrap();
     assert_eq!((found.whole.double_value(&[]), found.routers.unwrap().double_value(&[])), (5.0, 4.0));
 }
 

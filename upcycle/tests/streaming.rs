@@ -321,7 +321,7 @@ fn a_trained_export_of_experts_has_the_code_transformers_needs_and_a_dense_one_d
     convert(&dense, &Options { experts: 2, ..Options::default() }, &root.path().join("out")).unwrap();
     for (name, source) in [("moe", Checkpoint::open(root.path().join("out")).unwrap()), ("dense", dense)] {
         let model = Model::load(&source, Kind::Float, Device::Cpu).unwrap();
-        let folder = export(&model, &root.path().join(name), None).unwrap();
+        let folder = export(&model.config, &model.parameters(), &root.path().join(name), None).unwrap();
         for (file, text) in remote_code::FILES {
             let found = std::fs::read_to_string(folder.join(file)).ok();
             assert_eq!(found.as_deref(), (name == "moe").then_some(text), "{name}");

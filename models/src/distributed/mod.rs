@@ -7,3 +7,6 @@ pub mod group;
 pub use group::{Group, World};
 
 pub use crate::ext::c10d::Work;
+
+/// Whether this build found Gloo's headers; without them everything here fails with one sentence.
+pub const AVAILABLE: bool = cfg!(coppice_c10d);

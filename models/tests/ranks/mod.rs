@@ -29,6 +29,11 @@ pub(crate) fn world_within(name: &str, timeout: Duration) -> Option<World> {
 
 /// Starts `size` processes that run the test `name` alone.
 pub(crate) fn start(name: &str, size: usize) -> Vec<Child> {
+    start_with(name, size, &[])
+}
+
+/// The same with `extra` variables.
+pub(crate) fn start_with(name: &str, size: usize, extra: &[(&str, &str)]) -> Vec<Child> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let rank = |rank: usize| {
         Command::new(std::env::current_exe().unwrap())
@@ -38,6 +43,7 @@ pub(crate) fn start(name: &str, size: usize) -> Vec<Child> {
             .env("COPPICE_TEST_SIZE", size.to_string())
             .env("COPPICE_TEST_PORT", port.to_string())
             .env("OMP_NUM_THREADS", "1")
+            .envs(extra.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

@@ -32,20 +32,24 @@ struct Manifest {
     files: BTreeMap<String, String>, // name to blake3
 }
 
-/// Writes the checkpoint of `state` below `folder` and returns its path; one of the same step is replaced.
+/// Where the checkpoint after `step` steps stands below `folder`.
+pub fn path_of(folder: &Path, step: u64) -> PathBuf {
+    folder.join(format!("step-{step:08}"))
+}
+
+/// Writes the checkpoint of `state` at `path`, with a model's parameters and what the optimizer has kept of them; an older one is replaced.
 ///
 /// # Errors
 /// When a file cannot be written; nothing is left of it then.
-pub fn save(folder: &Path, model: &Model, optimizer: &AdamW, state: &State) -> Result<PathBuf> {
-    let path = folder.join(format!("step-{:08}", state.step));
-    let target = AtomicDir::create(&path, Existing::Replace).map_err(coppice_models::Error::from)?;
-    write_model(target.path(), model)?;
-    write_parameters(&target.path().join("optimizer.safetensors"), optimizer.state())?;
+pub fn save(path: &Path, config: &Config, parameters: &[Parameter], kept: &[Parameter], state: &State) -> Result<()> {
+    let target = AtomicDir::create(path, Existing::Replace).map_err(coppice_models::Error::from)?;
+    write_model(target.path(), config, parameters)?;
+    write_parameters(&target.path().join("optimizer.safetensors"), kept.iter())?;
     write_json(&target.path().join("state.json"), state)?;
     let files = FILES.iter().map(|name| Ok(((*name).to_owned(), hash(&target.path().join(name))?))).collect::<Result<_>>()?;
     write_json(&target.path().join("manifest.json"), &Manifest { step: state.step, files })?;
     target.commit().map_err(coppice_models::Error::from)?;
-    Ok(path)
+    Ok(())
 }
 
 /// Checks every file of a checkpoint against its manifest and returns its state.

@@ -57,6 +57,14 @@ pub enum TrainError {
         /// The newest checkpoint from before the spike, where there is one.
         checkpoint: Option<PathBuf>,
     },
+    /// Another process of the run was lost.
+    #[error("another rank was lost ({reason}): {}", resumed_from(.checkpoint.as_deref()))]
+    Lost {
+        /// What the engine says.
+        reason: String,
+        /// The newest checkpoint.
+        checkpoint: Option<PathBuf>,
+    },
     /// A parameter took no part in the loss.
     #[error("parameter {0} received no gradient: it takes no part in the loss")]
     NoGradient(String),
@@ -86,6 +94,11 @@ impl From<tch::TchError> for TrainError {
 }
 
 impl TrainError {
+    /// Whether it says that another process of the run was lost.
+    pub(super) fn is_loss_of_a_rank(&self) -> bool {
+        matches!(self, Self::Model(coppice_models::Error::Distributed(_)))
+    }
+
     /// Names the file an I/O error belongs to.
     pub fn io(path: impl AsRef<Path>, source: std::io::Error) -> Self {
         Self::Io { path: path.as_ref().to_path_buf(), source }
@@ -99,6 +112,13 @@ impl TrainError {
 
 fn read(documents: &str) -> String {
     if documents.is_empty() { String::new() } else { format!(" on documents {documents} of the corpus") }
+}
+
+fn resumed_from(checkpoint: Option<&Path>) -> String {
+    match checkpoint {
+        Some(path) => format!("--resume auto goes on from {}", path.display()),
+        None => "there is no checkpoint yet, so the run begins anew".into(),
+    }
 }
 
 fn last_good(checkpoint: Option<&Path>) -> String {

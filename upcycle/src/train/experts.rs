@@ -8,6 +8,7 @@ use tch::{Kind, Tensor, no_grad_guard};
 
 use super::error::{Result, TrainError};
 use super::metrics::ExpertLoad;
+use super::parallel::Ranks;
 use crate::inspect::similarity::measure;
 
 // N experts, F expert width, D hidden.
@@ -40,6 +41,11 @@ impl Tally {
         self.computed = self.computed.f_add(&other.computed)?;
         self.beyond = self.beyond.f_add(&other.beyond)?;
         Ok(())
+    }
+
+    /// Sums it over all ranks, in place.
+    pub(super) fn over(&self, ranks: &Ranks) -> Result<()> {
+        [&self.chosen, &self.computed, &self.beyond].into_iter().try_for_each(|counts| ranks.sum(counts))
     }
 
     /// Share of assignments beyond the experts' room, that of capacity factor 1 where training is dropless.

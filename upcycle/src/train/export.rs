@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use coppice_models::fs::{AtomicDir, Existing};
 use coppice_models::state::Parameter;
-use coppice_models::{Model, remote_code};
+use coppice_models::{Config, remote_code};
 use safetensors::tensor::{Dtype, View};
 use tch::{Device, Kind, Tensor};
 
@@ -75,9 +75,10 @@ pub(super) fn write_parameters<'a>(path: &Path, parameters: impl Iterator<Item =
 ///
 /// # Errors
 /// When a file cannot be written.
-pub(super) fn write_model(folder: &Path, model: &Model) -> Result<()> {
-    write_json(&folder.join("config.json"), &model.config.to_json(if model.kind() == Kind::BFloat16 { "bfloat16" } else { "float32" }))?;
-    write_parameters(&folder.join("model.safetensors"), model.parameters().iter())
+pub(super) fn write_model(folder: &Path, config: &Config, parameters: &[Parameter]) -> Result<()> {
+    let narrow = parameters.first().is_some_and(|parameter| parameter.tensor.kind() == Kind::BFloat16);
+    write_json(&folder.join("config.json"), &config.to_json(if narrow { "bfloat16" } else { "float32" }))?;
+    write_parameters(&folder.join("model.safetensors"), parameters.iter())
 }
 
 /// Writes a value as indented JSON.
@@ -94,10 +95,10 @@ pub(super) fn write_json(path: &Path, value: &impl serde::Serialize) -> Result<(
 ///
 /// # Errors
 /// When a file cannot be read or written; an older export is untouched then.
-pub fn export(model: &Model, folder: &Path, source: Option<&Path>) -> Result<PathBuf> {
+pub fn export(config: &Config, parameters: &[Parameter], folder: &Path, source: Option<&Path>) -> Result<PathBuf> {
     let target = AtomicDir::create(folder, Existing::Replace).map_err(coppice_models::Error::from)?;
-    write_model(target.path(), model)?;
-    if model.config.moe.is_some() {
+    write_model(target.path(), config, parameters)?;
+    if config.moe.is_some() {
         remote_code::write(target.path()).map_err(coppice_models::Error::from)?;
     }
     if let Some(source) = source {

@@ -15,6 +15,7 @@ pub mod losses;
 pub mod metrics;
 pub mod notes;
 pub mod optimizer;
+pub mod parallel;
 pub mod plan;
 pub mod progress;
 pub mod recipe;

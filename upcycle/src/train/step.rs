@@ -22,6 +22,7 @@ use super::data::Batch;
 use super::error::{Result, TrainError};
 use super::experts::{Tally, routed};
 use super::losses::{Head, cross_entropy_gradients};
+use super::parallel::Ranks;
 use super::recipe::TrainConfig;
 
 // b sequences of a micro-batch, S tokens of each, T all of them, D hidden, V vocabulary, L routed layers.
@@ -41,6 +42,15 @@ pub(super) struct Gradients {
     pub(super) tallies: Vec<Tally>,
 }
 
+impl Gradients {
+    /// What all ranks found together; their gradients are summed already.
+    fn over(self, ranks: &Ranks) -> Result<Self> {
+        [Some(&self.loss), self.balance.as_ref(), self.z.as_ref()].into_iter().flatten().try_for_each(|loss| ranks.sum(loss))?;
+        self.tallies.iter().try_for_each(|tally| tally.over(ranks))?;
+        Ok(self)
+    }
+}
+
 /// One step of a run: what its passes need besides tokens.
 pub(super) struct Step<'a> {
     pub(super) model: &'a Model,
@@ -54,20 +64,27 @@ pub(super) struct Step<'a> {
     pub(super) coefficients: &'a [f64],
     /// Counted from 1.
     pub(super) number: u64,
+    /// This process among those of the run.
+    pub(super) ranks: &'a Ranks,
 }
 
 impl Step<'_> {
-    /// Runs all micro-batches through the model and sums the gradients of `mean cross entropy + coefficients * router losses`.
+    /// Runs this rank's micro-batches through the model and sums, over them and over ranks, the gradients of
+    /// `mean cross entropy + coefficients * router losses`.
     ///
     /// # Errors
     /// When the model refuses, or a parameter took no part.
     pub(super) fn gradients(&self, batches: &[Batch]) -> Result<Gradients> {
         let kind = self.config.precision.gradients(batches.len());
         let mut sum = Accumulated::new(self.parameters.len(), kind);
+        let first = self.ranks.first_micro_batch(batches.len());
         for (index, batch) in batches.iter().enumerate() {
-            self.micro_batch(index, batch, &mut sum)?;
+            if index + 1 == batches.len() {
+                sum.send_by(self.ranks.reducer(self.parameters)); // from here on, what is added to is final
+            }
+            self.micro_batch(first + index, batch, &mut sum)?;
         }
-        sum.finish(self.tokens(), self.parameters)
+        sum.finish(self.tokens(), self.parameters)?.over(self.ranks)
     }
 
     fn tokens(&self) -> f64 {
@@ -85,6 +102,7 @@ impl Step<'_> {
             pull = micro.backward(layer, stage, &pull, sum)?;
         }
         sum.add_rows(self.layout.embedding, &self.model.embed_tokens, &inputs, &pull)?;
+        sum.settle(self.layout.embedding..self.layout.embedding + 1)?;
         sum.end_micro_batch()
     }
 
@@ -109,6 +127,10 @@ impl Step<'_> {
         let mut found = backward(&[Pull { output: &hidden, gradient: Some(&pull) }], &inputs)?;
         let pull = found.remove(0).ok_or_else(|| TrainError::NoGradient("model.norm".into()))?;
         sum.add(range.start, found)?;
+        sum.settle(range)?;
+        if self.layout.head != self.layout.embedding {
+            sum.settle(self.layout.head..self.layout.head + 1)?;
+        }
         Ok(pull)
     }
 }
@@ -116,6 +138,7 @@ impl Step<'_> {
 /// The passes of one micro-batch.
 struct MicroBatch<'a> {
     step: &'a Step<'a>,
+    /// Its number among those of all ranks.
     index: usize,
     pass: Pass<'static>,
     /// Its share of the step's tokens.
@@ -140,6 +163,7 @@ impl MicroBatch<'_> {
         let mut found = backward(&pulls, &std::iter::once(&input).chain(parameters).collect::<Vec<_>>())?;
         let at_input = found.remove(0).ok_or_else(|| TrainError::NoGradient(format!("model.layers.{layer}")))?;
         sum.add(range.start, found)?;
+        sum.settle(range)?;
         if let (Some(loss), Some(routing)) = (router, passed.routing) {
             sum.add_router(loss.times(self.share)?, Tally::new(routing, self.step.config.routing.capacity)?);
         }

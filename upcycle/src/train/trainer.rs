@@ -1,6 +1,8 @@
 //! The training loop: steps, metrics, validation, checkpoints, interruption.
 
 mod inheriting;
+mod saving;
+mod starting;
 mod stepping;
 mod timing;
 mod watching;
@@ -13,18 +15,17 @@ use coppice_models::{Checkpoint, Model};
 use tch::{Device, Kind};
 
 pub use self::timing::seconds_per_step;
-use self::watching::{Records, metrics_path};
+use self::watching::Records;
 use super::balancing::Coefficients;
-use super::checkpoint::{self, State};
 use super::clock::Clock;
 use super::data::{Batches, Prefetch, TokenStream};
 use super::error::{Result, TrainError};
-use super::export::export;
 use super::hardware::Hardware;
 use super::losses::{Cut, Evaluation, evaluate_loss};
 use super::metrics::ValidationMetrics;
 use super::notes::notes;
 use super::optimizer::AdamW;
+use super::parallel::Ranks;
 use super::progress::{Event, Outcome, Resume};
 use super::recipe::{Precision, TrainConfig};
 use super::start::Inheritance;
@@ -57,6 +58,7 @@ pub struct Trainer {
     accepts_changes: bool,
     inheritance: Option<Inheritance>,
     updates_before: u64,
+    ranks: Ranks,
 }
 
 impl Trainer {
@@ -72,8 +74,25 @@ impl Trainer {
         valid: Option<TokenStream>,
         folder: impl AsRef<Path>,
     ) -> Result<Self> {
+        Self::among(Ranks::alone(), model, config, train, valid, folder)
+    }
+
+    /// The same as one of several processes, all of which are given the same.
+    ///
+    /// # Errors
+    /// As [`Trainer::new`], and where ranks, sequences and experts do not divide.
+    pub fn among(
+        ranks: Ranks,
+        mut model: Model,
+        config: TrainConfig,
+        train: TokenStream,
+        valid: Option<TokenStream>,
+        folder: impl AsRef<Path>,
+    ) -> Result<Self> {
         config.check()?;
         check_model(&model, &config)?;
+        ranks.share(&config)?;
+        ranks.spread(&mut model)?;
         [Some(&train), valid.as_ref()].into_iter().flatten().try_for_each(|stream| stream.check(model.config.vocab_size))?;
         let recompute = config.recompute.resolve(model.layers.len()).map_err(|error| TrainError::Recipe(format!("recompute: {error}")))?;
         let settings = &config.optimizer;
@@ -90,6 +109,7 @@ impl Trainer {
             accepts_changes: false,
             inheritance: None,
             updates_before: 0,
+            ranks,
             model,
             config,
             optimizer,
@@ -146,17 +166,24 @@ impl Trainer {
     /// not finite ([`TrainError::NonFinite`]) or left its course where the recipe stops at that ([`TrainError::Spike`]).
     pub fn run(&mut self, resume: Resume, progress: &mut dyn FnMut(&Event), interrupted: &AtomicBool) -> Result<Outcome> {
         notes(self.model.config.moe.as_ref(), &self.config).iter().for_each(|text| progress(&Event::Note { text }));
+        let outcome = self.train(resume, progress, interrupted);
+        outcome.map_err(|error| if error.is_loss_of_a_rank() { self.without_a_rank(error) } else { error })
+    }
+
+    fn train(&mut self, resume: Resume, progress: &mut dyn FnMut(&Event), interrupted: &AtomicBool) -> Result<Outcome> {
         let first = self.start(resume, progress)?;
-        let mut records = Records::open(&self.folder, first, &self.config)?;
+        let mut records = Records::open(&self.folder, first, &self.config, self.ranks.leads())?;
         let mut clock = Clock::new(first, &self.config);
-        let batches = Prefetch::start(self.batches.clone(), first + 1..self.config.steps + 1, 0..self.config.batch())?;
+        let batches = Prefetch::start(self.batches.clone(), first + 1..self.config.steps + 1, self.ranks.share(&self.config)?)?;
         let mut validation = None;
         for step in first + 1..=self.config.steps {
-            if interrupted.load(Ordering::Relaxed) {
+            let stop = self.ranks.any(interrupted.load(Ordering::Relaxed));
+            if stop.map_err(|error| self.rescue(step - 1, &records, error))? {
                 let checkpoint = self.save(step - 1, &records, progress)?;
                 return Ok(Outcome::Interrupted { step: step - 1, checkpoint });
             }
-            let metrics = self.step(step, batches.next()?, &mut clock)?;
+            let batches = batches.next()?;
+            let metrics = self.step(step, batches, &mut clock).map_err(|error| self.rescue(step - 1, &records, error))?;
             progress(&Event::Step(clock.progress(&metrics)));
             self.heed(records.step(metrics)?, progress)?;
             validation = self.validate(step, &mut records, progress)?;
@@ -165,47 +192,6 @@ impl Trainer {
             }
         }
         self.finish(first, validation)
-    }
-
-    /// Readies the run folder and returns how many steps are done.
-    fn start(&mut self, resume: Resume, progress: &mut dyn FnMut(&Event)) -> Result<u64> {
-        let checkpoints = self.checkpoints();
-        let found = match resume {
-            Resume::Never if metrics_path(&self.folder).exists() || !checkpoint::list(&checkpoints)?.is_empty() => {
-                return Err(TrainError::Occupied(self.folder.clone()));
-            }
-            Resume::Never => None,
-            Resume::Auto => checkpoint::newest(&checkpoints, |path, reason| progress(&Event::Skipped { path, reason }))?,
-            Resume::From(path) => Some((path.clone(), checkpoint::verify(&path)?)),
-        };
-        if found.is_none() {
-            self.inherit(progress)?;
-        }
-        std::fs::create_dir_all(&checkpoints).map_err(|source| TrainError::io(&checkpoints, source))?;
-        checkpoint::clear_unfinished(&checkpoints)?;
-        let Some((path, state)) = found else { return Ok(0) };
-        self.same_run(&path, &state, progress)?;
-        checkpoint::restore(&path, &state, &self.model, &mut self.optimizer)?;
-        self.updates_before = state.updates_before;
-        self.coefficients.restore(&path, &state.balance_coefficients, &self.config.losses)?;
-        progress(&Event::Resumed { step: state.step, path: &path });
-        Ok(state.step)
-    }
-
-    /// Says in what the run of a checkpoint differs from this one, and refuses it unless changes are accepted.
-    fn same_run(&self, path: &Path, found: &State, progress: &mut dyn FnMut(&Event)) -> Result<()> {
-        let differences = self.state(found.step)?.differences(found).join("; ");
-        if differences.is_empty() {
-            return Ok(());
-        }
-        if !self.accepts_changes {
-            return Err(TrainError::checkpoint(
-                path,
-                format!("was made by another run: {differences} (--accept-changes goes on all the same)"),
-            ));
-        }
-        progress(&Event::Note { text: &format!("{} was made by another run, which goes on as this one: {differences}", path.display()) });
-        Ok(())
     }
 
     /// Measures held-out tokens where this step asks for it.
@@ -234,32 +220,6 @@ impl Trainer {
     /// Whether something done every so many steps, and after the last one, is due.
     fn due(&self, step: u64, every: u64) -> bool {
         step == self.config.steps || step.is_multiple_of(every)
-    }
-
-    fn save(&self, step: u64, records: &Records, progress: &mut dyn FnMut(&Event)) -> Result<PathBuf> {
-        records.sync()?;
-        let path = checkpoint::save(&self.checkpoints(), &self.model, &self.optimizer, &self.state(step)?)?;
-        checkpoint::prune(&self.checkpoints(), &self.config.checkpoints)?;
-        progress(&Event::Saved { step, path: &path });
-        Ok(path)
-    }
-
-    /// Exports the model; a run that had no step left to do measures the held-out tokens again for its outcome.
-    fn finish(&self, first: u64, validation: Option<Evaluation>) -> Result<Outcome> {
-        let again = self.valid.as_ref().filter(|_| first == self.config.steps);
-        let validation = again.map(|stream| self.evaluate(stream)).transpose()?.or(validation);
-        let model = export(&self.model, &self.folder.join("model"), self.companions.as_deref())?;
-        Ok(Outcome::Finished { model, validation })
-    }
-
-    fn state(&self, step: u64) -> Result<State> {
-        let state = State::new(step, &self.config, self.blocks, &self.tokens_hash)?;
-        let (balance_coefficients, updates_before) = (self.coefficients.state(&self.config.losses), self.updates_before);
-        Ok(State { balance_coefficients, updates_before, ..state })
-    }
-
-    fn checkpoints(&self) -> PathBuf {
-        self.folder.join("checkpoints")
     }
 }
 

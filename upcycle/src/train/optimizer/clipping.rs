@@ -6,6 +6,7 @@ use tch::{Kind, Tensor};
 
 use super::is_router;
 use crate::train::error::Result;
+use crate::train::parallel::Ranks;
 
 /// L2 norms of a gradient: scalar tensors, f32.
 #[derive(Debug)]
@@ -16,19 +17,31 @@ pub struct Norms {
     pub routers: Option<Tensor>,
 }
 
-/// The norms of `gradients`, one a parameter.
+/// The norms of `gradients`, one a parameter; those of spread parameters over all ranks that hold a part.
 ///
 /// # Errors
 /// When libtorch fails.
-pub fn norms<'a>(parameters: impl Iterator<Item = &'a Parameter>, gradients: &[Tensor]) -> Result<Norms> {
+pub fn norms<'a>(parameters: impl Iterator<Item = &'a Parameter>, gradients: &[Tensor], ranks: &Ranks) -> Result<Norms> {
+    let parameters: Vec<&Parameter> = parameters.collect();
     let each = training::norms(&gradients.iter().collect::<Vec<_>>())?; // one a parameter
-    let names = parameters.enumerate().filter(|(_, parameter)| is_router(&parameter.name));
+    let each = if ranks.spreads() { over_parts(&each, &parameters, ranks)? } else { each };
+    let names = parameters.iter().enumerate().filter(|(_, parameter)| is_router(&parameter.name));
     let places: Vec<i64> = names.map(|(place, _)| place as i64).collect();
     let routers = (!places.is_empty()).then(|| -> Result<Tensor> {
         let places = Tensor::f_from_slice(&places)?.f_to_device(each.device())?;
         Ok(each.f_index_select(0, &places)?.f_norm()?)
     });
     Ok(Norms { whole: each.f_norm()?, routers: routers.transpose()? })
+}
+
+/// The norms `each` with those of spread parameters summed over the ranks that hold a part of them.
+fn over_parts(each: &Tensor, parameters: &[&Parameter], ranks: &Ranks) -> Result<Tensor> {
+    let spread: Vec<f32> = parameters.iter().map(|parameter| if ranks.is_spread(parameter) { 1.0 } else { 0.0 }).collect();
+    let spread = Tensor::f_from_slice(&spread)?.f_to_device(each.device())?;
+    let squares = each.f_square()?;
+    let parts = squares.f_mul(&spread)?;
+    ranks.sum_over_experts(&parts)?;
+    Ok(squares.f_mul(&spread.f_rsub_scalar(1.0)?)?.f_add(&parts)?.f_sqrt()?)
 }
 
 impl Norms {

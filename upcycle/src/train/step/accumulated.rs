@@ -3,10 +3,13 @@
 use coppice_models::state::Parameter;
 use tch::{Kind, Tensor, no_grad_guard};
 
+use std::ops::Range;
+
 use super::Gradients;
 use super::routers::RouterLoss;
 use crate::train::error::{Result, TrainError};
 use crate::train::experts::Tally;
+use crate::train::parallel::Reducer;
 
 /// What was found so far.
 #[derive(Debug)]
@@ -16,6 +19,7 @@ pub(super) struct Accumulated {
     loss: Option<Tensor>,           // summed cross entropy, f64
     routers: Vec<Routed>,           // of earlier micro-batches, first layer first
     current: Vec<Routed>,           // of this micro-batch, last layer first
+    reducer: Option<Reducer>,       // takes what is final
 }
 
 /// What is known of one routed layer.
@@ -28,7 +32,19 @@ struct Routed {
 impl Accumulated {
     pub(super) fn new(parameters: usize, kind: Kind) -> Self {
         let gradients = std::iter::repeat_with(|| None).take(parameters).collect();
-        Self { gradients, kind, loss: None, routers: Vec::new(), current: Vec::new() }
+        Self { gradients, kind, loss: None, routers: Vec::new(), current: Vec::new(), reducer: None }
+    }
+
+    /// From now on hands over gradients that are final.
+    pub(super) fn send_by(&mut self, reducer: Option<Reducer>) {
+        self.reducer = reducer;
+    }
+
+    /// Says that nothing more is added to the gradients at `places` in this micro-batch.
+    pub(super) fn settle(&mut self, places: Range<usize>) -> Result<()> {
+        let Some(reducer) = &mut self.reducer else { return Ok(()) };
+        let settled = places.filter_map(|place| Some((place, self.gradients[place].as_ref()?)));
+        settled.into_iter().try_for_each(|(place, gradient)| reducer.ready(place, gradient))
     }
 
     /// Adds gradients of the parameters from place `first` on.
@@ -94,7 +110,7 @@ impl Accumulated {
         Ok(())
     }
 
-    /// The sum over a step of `tokens`.
+    /// The sum over a step of `tokens`, gradients over all ranks.
     pub(super) fn finish(self, tokens: f64, parameters: &[&Parameter]) -> Result<Gradients> {
         let loss = self.loss.ok_or_else(|| TrainError::Tokens("a step without sequences".into()))?;
         let named = self.gradients.into_iter().zip(parameters);
@@ -102,7 +118,9 @@ impl Accumulated {
         let z = stacked(self.routers.iter().map(|routed| Some(&routed.loss.z)))?;
         let balance = stacked(self.routers.iter().map(|routed| routed.loss.balance.as_ref()))?;
         let tallies = self.routers.into_iter().map(|routed| routed.tally).collect();
-        Ok(Gradients { tensors: tensors.collect::<Result<_>>()?, loss: loss.f_div_scalar(tokens)?, balance, z, tallies })
+        let mut tensors = tensors.collect::<Result<Vec<_>>>()?;
+        self.reducer.map_or(Ok(()), |reducer| reducer.finish(&mut tensors))?;
+        Ok(Gradients { tensors, loss: loss.f_div_scalar(tokens)?, balance, z, tallies })
     }
 }
 

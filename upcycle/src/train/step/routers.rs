@@ -25,7 +25,7 @@ impl RouterLoss {
         let balance = || match step.config.losses.balance_level {
             BalanceLevel::MicroBatch => micro_batch(routing, gate),
             BalanceLevel::Sequence => sequence(routing, gate, length),
-            BalanceLevel::GlobalBatch => global_batch(routing, gate, &so_far(routing, seen)?),
+            BalanceLevel::GlobalBatch => global_batch(routing, gate, &so_far(step, routing, seen)?),
         };
         let balance = if gate.is_expert_choice() { None } else { Some(balance()?) };
         Ok(Self { balance, z: router_z(routing)? })
@@ -54,10 +54,12 @@ impl RouterLoss {
     }
 }
 
-/// Assignments per expert of this micro-batch and of those before it, `[N]`.
-fn so_far(routing: &Routing, seen: Option<&Tally>) -> Result<Tensor> {
-    Ok(match seen {
+/// Assignments per expert of this micro-batch and of those before it, on all ranks, `[N]`.
+fn so_far(step: &Step, routing: &Routing, seen: Option<&Tally>) -> Result<Tensor> {
+    let counts = match seen {
         Some(seen) => routing.counts.f_add(&seen.chosen)?,
-        None => routing.counts.shallow_clone(),
-    })
+        None => routing.counts.copy(),
+    };
+    step.ranks.sum(&counts)?;
+    Ok(counts)
 }

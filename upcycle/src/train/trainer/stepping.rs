@@ -21,7 +21,7 @@ impl Trainer {
     /// out by the device itself, and what was found is read when all work is under way.
     pub(super) fn step(&mut self, step: u64, batches: Vec<Batch>, clock: &mut Clock) -> Result<StepMetrics> {
         let found = self.gradients(step, batches)?;
-        let norms = norms(self.optimizer.parameters(), &found.tensors)?;
+        let norms = norms(self.optimizer.parameters(), &found.tensors, &self.ranks)?;
         self.update(step, &found.tensors, &norms)?;
         let Told { loss, grad_norm, router_grad_norm, balance, z } = Told::read(&found, &norms)?;
         self.finite(step, "the loss", loss)?;
@@ -54,7 +54,7 @@ impl Trainer {
         let parameters: Vec<&Parameter> = self.optimizer.parameters().collect();
         let (model, config, coefficients) = (&self.model, &self.config, &self.coefficients.0[..]);
         let (layout, recompute) = (&self.layout, &self.recompute[..]);
-        Step { model, parameters: &parameters, layout, config, recompute, coefficients, number }.gradients(&batches)
+        Step { model, parameters: &parameters, layout, config, recompute, coefficients, number, ranks: &self.ranks }.gradients(&batches)
     }
 
     /// Moves the weights by the clipped gradient, unless it is not finite.
@@ -76,6 +76,7 @@ impl Trainer {
     /// Where the assignments went and what the experts are like, in the steps the recipe wants it logged.
     fn expert_load(&self, step: u64, tallies: &[Tally]) -> Result<Option<Vec<ExpertLoad>>> {
         let (load, alike) = (self.config.log.load_due(step), self.config.log.similarity_due(step, self.config.steps));
+        let alike = alike && !self.ranks.spreads(); // no rank has all experts
         if tallies.is_empty() || !(load || alike) {
             return Ok(None);
         }

@@ -85,7 +85,7 @@ impl Trainer {
         let found = self.gradients(step, batches)?;
         let _ = found.loss.f_double_value(&[])?; // waits for the device
         let pass = begin.elapsed().as_secs_f64();
-        let norms = norms(self.optimizer.parameters(), &found.tensors)?;
+        let norms = norms(self.optimizer.parameters(), &found.tensors, &self.ranks)?;
         self.update(step, &found.tensors, &norms)?;
         let _ = norms.whole.f_double_value(&[])?;
         self.finite(step, "the loss while timing", found.loss.f_double_value(&[])?)?;

@@ -10,20 +10,21 @@ use crate::train::recipe::{SpikeAction, TrainConfig};
 use crate::train::tensorboard::EventFile;
 use crate::train::watchdog::{Spike, Watchdog};
 
-/// The records of a run: `metrics.jsonl`, and TensorBoard's event files where the recipe wants them.
+/// The records of a run: `metrics.jsonl`, and TensorBoard's event files where the recipe wants them; both are the leading rank's.
 pub(super) struct Records {
-    log: MetricsLog,
+    log: Option<MetricsLog>,
     events: Option<EventFile>,
     watchdog: Watchdog,
 }
 
 impl Records {
     /// Opens the records of the run in `folder`, which goes on after step `done`: what they tell of later steps is taken back.
-    pub(super) fn open(folder: &Path, done: u64, config: &TrainConfig) -> Result<Self> {
+    pub(super) fn open(folder: &Path, done: u64, config: &TrainConfig, leads: bool) -> Result<Self> {
         let path = metrics_path(folder);
-        let log = MetricsLog::open(&path, done)?;
-        let watchdog = Watchdog::new(&config.watchdog, &metrics::read(&path)?);
-        let events = config.log.tensorboard.then(|| EventFile::create(&folder.join("tensorboard"), done + 1));
+        let earlier: Vec<Line> = metrics::read(&path)?.into_iter().filter(|line| line.step() <= done).collect();
+        let watchdog = Watchdog::new(&config.watchdog, &earlier);
+        let log = leads.then(|| MetricsLog::open(&path, done)).transpose()?;
+        let events = (leads && config.log.tensorboard).then(|| EventFile::create(&folder.join("tensorboard"), done + 1));
         Ok(Self { log, events: events.transpose()?, watchdog })
     }
 
@@ -31,19 +32,19 @@ impl Records {
     pub(super) fn step(&mut self, found: StepMetrics) -> Result<Option<Spike>> {
         self.events.as_mut().map_or(Ok(()), |events| events.write_step(&found))?;
         let spike = self.watchdog.observe(&found);
-        self.log.write(&Line::Step(Box::new(found)))?;
+        self.log.as_mut().map_or(Ok(()), |log| log.write(&Line::Step(Box::new(found))))?;
         Ok(spike)
     }
 
     /// Takes note of a measurement on held-out tokens.
     pub(super) fn validation(&mut self, found: ValidationMetrics) -> Result<()> {
         self.events.as_mut().map_or(Ok(()), |events| events.write_validation(&found))?;
-        self.log.write(&Line::Validation(found))
+        self.log.as_mut().map_or(Ok(()), |log| log.write(&Line::Validation(found)))
     }
 
     /// Makes the metrics durable, as must be before a checkpoint claims their steps.
     pub(super) fn sync(&self) -> Result<()> {
-        self.log.sync()
+        self.log.as_ref().map_or(Ok(()), MetricsLog::sync)
     }
 }
 
