@@ -1,0 +1,3 @@
+//! Training by several processes.
+
+pub mod launch;
