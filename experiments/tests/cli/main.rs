@@ -9,6 +9,7 @@ mod help;
 mod inference;
 mod inspecting;
 mod interruption;
+mod launching;
 mod merging;
 mod output_closed;
 mod pulling;
