@@ -3,6 +3,7 @@
 
 setup:
 	@python3 models/setup/libtorch.py
+	@python3 models/setup/gloo.py
 
 build: setup
 	cargo build --release --locked

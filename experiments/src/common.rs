@@ -22,6 +22,8 @@ pub enum Outcome {
     Done,
     /// It ran, and the answer is no, or some items failed.
     No,
+    /// Processes it started have told why they did not finish; the exit code is theirs.
+    Exit(u8),
 }
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);

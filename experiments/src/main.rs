@@ -7,6 +7,7 @@
 mod commands;
 mod common;
 mod jsonl;
+mod launch;
 mod memory;
 mod output;
 mod runner;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
     match cli.command.run() {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::No) => ExitCode::from(1),
+        Ok(Outcome::Exit(code)) => ExitCode::from(code),
         Err(error) if error.is::<output::ReaderGone>() => ExitCode::SUCCESS,
         Err(error) => {
             output::complain(&error);

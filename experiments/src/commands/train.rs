@@ -2,6 +2,7 @@
 
 mod plan;
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -17,7 +18,7 @@ use serde_json::json;
 use tch::Device;
 
 use crate::common::{Interrupted, Outcome, is_interruption, open_device, resolve_model};
-use crate::{memory, output, toml_file, training};
+use crate::{launch, memory, output, toml_file, training};
 
 /// Trains as a recipe says: a dense or routed checkpoint, or random weights of a given config.json.
 #[derive(Debug, Args)]
@@ -36,6 +37,9 @@ pub struct TrainArgs {
     /// Device: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
+    /// Ranks to train by, on this machine. torchrun, mpirun and Slurm start them by themselves.
+    #[arg(long, default_value_t = NonZeroUsize::MIN, value_name = "N")]
+    nproc: NonZeroUsize,
     /// Say what would be trained, and stop.
     #[arg(long)]
     dry_run: bool,
@@ -83,16 +87,22 @@ struct Data {
 impl TrainArgs {
     /// Runs the command.
     pub fn run(&self) -> Result<Outcome> {
+        if self.nproc.get() > 1 {
+            launch::refuse_within_a_rank()?;
+        }
         let recipe: TrainRecipe = toml_file::read(&self.recipe)?;
         recipe.train.check()?;
         let folder =
             self.output.clone().or_else(|| recipe.output.clone()).context("name a run folder: --output DIR, or output in the recipe")?;
         let source = recipe.model.open()?;
         let tokenizer = recipe.model.tokenizer(&source)?;
+        if self.nproc.get() > 1 && !self.dry_run {
+            return launch::run(self.nproc.get(), launch::GRACE);
+        }
         let (train, valid) = recipe.data.load(&tokenizer, source.config())?;
         let device = open_device(self.device)?;
         if self.dry_run {
-            plan::tell(source.config(), &recipe.train, &train, 1, device, self.json)?;
+            plan::tell(source.config(), &recipe.train, &train, self.nproc.get(), device, self.json)?;
             return Ok(Outcome::Done);
         }
         memory::refuse_too_large(source.config(), &recipe.train, device)?;

@@ -10,6 +10,7 @@ mod inference;
 mod inspecting;
 mod interruption;
 mod killing;
+mod launching;
 mod merging;
 mod output_closed;
 mod pulling;

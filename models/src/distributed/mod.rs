@@ -3,8 +3,10 @@
 //! How a process learns who it is stands in [`launch`]; how it meets the others and exchanges tensors with them, in [`group`].
 
 pub mod group;
+pub mod launch;
 
 pub use group::{Group, World};
+pub use launch::Launch;
 
 pub use crate::ext::c10d::Work;
 
