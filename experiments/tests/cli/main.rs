@@ -14,6 +14,7 @@ mod output_closed;
 mod pulling;
 mod real_text;
 mod running;
+mod starting;
 mod support;
 mod training;
 mod upcycling;
