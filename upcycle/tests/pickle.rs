@@ -127,13 +127,36 @@ fn survived(bytes: &[u8]) -> Duration {
 
 /// A zip archive of stored entries around a program, with right checksums, so that the machine gets to see it.
 fn archive(program: &[u8]) -> Vec<u8> {
+    archive_of(&[("a/data.pkl", program), ("a/data/0", &[1; 64])])
+}
+
+fn archive_of(entries: &[(&str, &[u8])]) -> Vec<u8> {
     let mut out = zip::ZipWriter::new(std::io::Cursor::new(Vec::new()));
     let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
-    for (name, content) in [("a/data.pkl", program), ("a/data/0", &[1; 64])] {
-        out.start_file(name, stored).unwrap();
+    for (name, content) in entries {
+        out.start_file(*name, stored).unwrap();
         std::io::Write::write_all(&mut out, content).unwrap();
     }
     out.finish().unwrap().into_inner()
+}
+
+#[test]
+fn entries_of_one_name_or_one_place_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.pt");
+    let refusal = |bytes: &[u8]| {
+        fs::write(&path, bytes).unwrap();
+        TorchFile::open(&path).unwrap_err().to_string()
+    };
+    let whole = archive(b"\x80\x02N.");
+    let records: Vec<usize> = (0..whole.len() - 4).filter(|&at| whole[at..].starts_with(b"PK\x01\x02")).collect();
+    let mut overlapping = whole.clone(); // the second entry's header is said to lie where the first's does
+    overlapping.copy_within(records[0] + 42..records[0] + 46, records[1] + 42);
+    assert!(refusal(&overlapping).contains("overlap"));
+    let mut doubled = archive_of(&[("a/data.pkl", b"\x80\x02N."), ("a/data/0", b""), ("a/data/1", b"")]);
+    let second: Vec<usize> = (0..doubled.len() - 8).filter(|&at| doubled[at..].starts_with(b"a/data/1")).collect();
+    second.into_iter().for_each(|at| doubled[at + 7] = b'0');
+    assert!(refusal(&doubled).contains("one name"));
 }
 
 /// The program of a golden file.

@@ -1,5 +1,6 @@
 //! `coppice train`: continued training of a dense or routed checkpoint, or training from random weights.
 
+mod inherit;
 mod plan;
 
 use std::num::NonZeroUsize;
@@ -11,6 +12,7 @@ use coppice_models::device::DeviceChoice;
 use coppice_models::init::{Cast, Random};
 use coppice_models::{Checkpoint, Config, Model};
 use coppice_upcycle::corpus::{open, tokenize_documents};
+use coppice_upcycle::train::start::ExpertMoments;
 use coppice_upcycle::train::trainer::load_for_training;
 use coppice_upcycle::train::{Outcome as Trained, Precision, Resume, TokenStream, TrainConfig, Trainer};
 use serde::{Deserialize, Serialize};
@@ -65,6 +67,10 @@ struct ModelSource {
     config: Option<PathBuf>,
     /// Folder of the tokenizer; default: the checkpoint's.
     tokenizer: Option<PathBuf>,
+    /// What DeepSpeed kept of the dense model that the checkpoint is or grew from: a file, or the folder of all ranks' files.
+    optimizer_state: Option<PathBuf>,
+    /// What experts get of it: zero (the default) or copy.
+    expert_moments: Option<ExpertMoments>,
     #[serde(default = "default_std")]
     init_std: f64,
     #[serde(default)]
@@ -96,6 +102,7 @@ impl TrainArgs {
             self.output.clone().or_else(|| recipe.output.clone()).context("name a run folder: --output DIR, or output in the recipe")?;
         let source = recipe.model.open()?;
         let tokenizer = recipe.model.tokenizer(&source)?;
+        let inheritance = recipe.model.inheritance(&source)?;
         if self.nproc.get() > 1 && !self.dry_run {
             return launch::run(self.nproc.get(), launch::GRACE);
         }
@@ -109,7 +116,7 @@ impl TrainArgs {
         let model = source.model(&recipe.model, recipe.train.precision, device)?;
         let trainer = Trainer::new(model, recipe.train.clone(), train, valid, &folder)?.with_tokenizer_of(&tokenizer);
         let trainer = trainer.accepting_changes(self.accept_changes).with_measured_rate()?;
-        let mut trainer = source.exact(trainer)?;
+        let mut trainer = source.exact(trainer)?.with_inheritance(inheritance);
         let trained = training::run(&mut trainer, self.resume(), "train");
         self.finished(&trained.map_err(|error| if is_interruption(&error) { Interrupted::Saved.into() } else { error })?)
     }

@@ -17,6 +17,7 @@ mod pulling;
 mod real_text;
 mod running;
 mod shipped_recipes;
+mod starting;
 mod support;
 mod training;
 mod upcycling;

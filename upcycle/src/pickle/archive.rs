@@ -2,7 +2,7 @@
 //! a small file hold a large one, is refused: entries that are compressed, encrypted, named twice, cut off or overlapping.
 
 use std::collections::HashMap;
-use std::io::{self, Cursor};
+use std::io::{self, Cursor, Read, Seek};
 use std::ops::Range;
 
 use zip::read::ZipFile;
@@ -18,7 +18,7 @@ pub(super) struct Entry {
 
 /// Every entry of an archive by its name.
 pub(super) fn entries(file: &[u8]) -> Result<HashMap<String, Entry>, String> {
-    let mut archive = open(file)?;
+    let mut archive = open(Cursor::new(file))?;
     if archive.has_duplicate_names() {
         return Err("two entries have one name".into());
     }
@@ -28,15 +28,15 @@ pub(super) fn entries(file: &[u8]) -> Result<HashMap<String, Entry>, String> {
     (0..archive.len()).map(|index| entry(&archive.by_index_raw(index).map_err(said)?, index, file.len())).collect()
 }
 
-/// Reads an entry against its checksum.
-pub(super) fn verify(file: &[u8], entry: &Entry) -> Result<(), String> {
+/// Reads an entry of the archive in `file` against its checksum.
+pub(super) fn verify(file: impl Read + Seek, entry: &Entry) -> Result<(), String> {
     let mut archive = open(file)?;
     let mut stored = archive.by_index(entry.index).map_err(said)?;
     io::copy(&mut stored, &mut io::sink()).map(drop).map_err(|error| error.to_string())
 }
 
-fn open(file: &[u8]) -> Result<ZipArchive<Cursor<&[u8]>>, String> {
-    ZipArchive::new(Cursor::new(file)).map_err(said)
+fn open<R: Read + Seek>(file: R) -> Result<ZipArchive<R>, String> {
+    ZipArchive::new(file).map_err(said)
 }
 
 fn said(error: ZipError) -> String {

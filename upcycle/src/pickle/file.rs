@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fs::File;
+use std::io::{BufReader, Cursor};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
@@ -24,6 +25,7 @@ const LONGEST: usize = 16 << 20;
 #[derive(Debug)]
 pub struct TorchFile {
     path: PathBuf,
+    file: File,
     map: Mmap,
     document: Document,
     entries: HashMap<String, Entry>,  // by name below the archive's folder
@@ -38,10 +40,10 @@ impl TorchFile {
     /// does anything that is not known.
     pub fn open(path: impl AsRef<Path>) -> Result<Self> {
         let path = path.as_ref().to_path_buf();
-        let map = mapped(&path).map_err(|source| PickleError::Io { path: path.clone(), source })?;
+        let (file, map) = mapped(&path).map_err(|source| PickleError::Io { path: path.clone(), source })?;
         let (entries, program) = inside(&map).map_err(|reason| PickleError::archive(&path, reason))?;
         let document = run(&map[program]).map_err(|(fault, at)| fault.of(&path, at))?;
-        Ok(Self { path, map, document, entries, verified: Mutex::default() })
+        Ok(Self { path, file, map, document, entries, verified: Mutex::default() })
     }
 
     /// Where it lies.
@@ -106,20 +108,22 @@ impl TorchFile {
         }
         let mut verified = self.verified.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if !verified.contains(&name) {
-            verify(&self.map, entry).map_err(|reason| PickleError::archive(&self.path, format!("entry {name}: {reason}")))?;
+            verify(BufReader::with_capacity(1 << 20, &self.file), entry)
+                .map_err(|reason| PickleError::archive(&self.path, format!("entry {name}: {reason}")))?;
             verified.insert(name);
         }
         Ok(&self.map[entry.bytes.clone()])
     }
 }
 
-fn mapped(path: &Path) -> std::io::Result<Mmap> {
+fn mapped(path: &Path) -> std::io::Result<(File, Mmap)> {
     let file = File::open(path)?;
     if !file.metadata()?.is_file() {
         return Err(std::io::Error::other("not a plain file"));
     }
     // SAFETY: private and read-only; a file that is truncated while it is mapped is beyond any reader's reach.
-    unsafe { MmapOptions::new().map_copy_read_only(&file) }
+    let map = unsafe { MmapOptions::new().map_copy_read_only(&file) }?;
+    Ok((file, map))
 }
 
 /// The entries below the archive's one folder, and where its program lies.
@@ -137,6 +141,6 @@ fn inside(file: &[u8]) -> std::result::Result<(HashMap<String, Entry>, Range<usi
     if program.bytes.len() > LONGEST {
         return Err(format!("data.pkl has {} bytes, more than {LONGEST}", program.bytes.len()));
     }
-    verify(file, program).map_err(|reason| format!("data.pkl: {reason}"))?;
+    verify(Cursor::new(file), program).map_err(|reason| format!("data.pkl: {reason}"))?;
     Ok((below.clone(), program.bytes.clone()))
 }

@@ -4,6 +4,7 @@ pub(crate) mod checkpoint;
 pub(crate) mod folder;
 pub(crate) mod hub;
 pub(crate) mod outcome;
+pub(crate) mod pickle;
 pub(crate) mod recipe;
 pub(crate) mod signals;
 pub(crate) mod tokenizer;

@@ -69,7 +69,14 @@ impl Place {
             Part::Heads(_) => found == 3 * wanted,
         };
         let times = if self.part == Part::Whole { "" } else { "three times " };
-        if holds { Ok(()) } else { Err(format!("{} has {found} elements there, expected {times}{wanted} ({:?})", spec.name, spec.shape)) }
+        if holds {
+            Ok(())
+        } else {
+            Err(format!(
+                "{} has {found} elements there, expected {times}{wanted} ({:?}): it is the state of another model",
+                spec.name, spec.shape
+            ))
+        }
     }
 }
 

@@ -15,8 +15,8 @@
 //! Stability's fork of NeoX keeps these names and this order where there are no mappings. Neither is taken on trust: the f32 weights of a
 //! state must round to the weights of the checkpoint it is loaded for, or the state is refused ([`Inheritance`]).
 //!
-//! Layouts that are read: [`flat`] vectors with mappings; flat vectors without, cut by the [`order`] of NeoX; and one entry a
-//! parameter, by name ([`rank`]). Names are transformers' own or NeoX's ([`names`]).
+//! Layouts that are read: flat vectors with mappings (`flat`); flat vectors without, cut by the order of NeoX (`order`); and one entry a
+//! parameter, by name (`rank`). Names are transformers' own or NeoX's (`names`).
 
 mod cut;
 mod files;

@@ -13,9 +13,6 @@ use crate::train::error::{Result, TrainError};
 /// The f32 weights, the first and the second moment: what the optimizer keeps of a vector. States by parameter may lack the weights.
 pub(super) type Triple = [Option<StoredTensor>; 3];
 
-/// The keys of a [`Triple`] in a state by parameter.
-const KEYS: [&str; 3] = ["fp32", "exp_avg", "exp_avg_sq"];
-
 /// One vector with its moments.
 #[derive(Debug)]
 pub(super) struct Vectors {
@@ -59,23 +56,19 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn flat(&self, state: Value<'a>, base: Value<'a>) -> Result<Rank> {
-        let groups = state.get("single_partition_of_fp32_groups").and_then(Value::elements);
-        let groups: Vec<Value> = groups.ok_or_else(|| self.lacks("single_partition_of_fp32_groups, a list"))?.collect();
-        let mappings =
-            state.get("param_slice_mappings").filter(|mappings| !mappings.is_none()).map(|m| self.list(m, "param_slice_mappings"));
-        let mappings = mappings.transpose()?.filter(|mappings| !mappings.is_empty());
+        let groups =
+            self.entries(state, "single_partition_of_fp32_groups")?.ok_or_else(|| self.lacks("single_partition_of_fp32_groups"))?;
+        let mappings = self.entries(state, "param_slice_mappings")?.filter(|mappings| !mappings.is_empty());
         let (mut vectors, mut steps) = (Vec::new(), Vec::new());
         for (index, weights) in groups.into_iter().enumerate() {
             let of = of_group(base, index).ok_or_else(|| self.lacks(&format!("base_optimizer_state of group {index}")))?;
+            let mapping = mappings.as_ref().map(|all| self.mapping(all.get(index).copied(), index)).transpose()?;
             let kept = [Some(self.vector(weights, "fp32")?), Some(self.moment(of, "exp_avg")?), Some(self.moment(of, "exp_avg_sq")?)];
-            let mapping =
-                mappings.as_ref().map(|all| all.get(index).ok_or_else(|| self.lacks(&format!("param_slice_mappings of group {index}"))));
-            vectors.push(Vectors { kept, mapping: mapping.transpose()?.map(|mapping| self.mapping(*mapping)).transpose()? });
+            vectors.push(Vectors { kept, mapping });
             steps.push(self.step(of.get("step").or_else(|| step_of_group(base, index)))?);
         }
-        let step = self.same(&steps)?;
         let partitions = state.get("partition_count").map(integers).unwrap_or_default();
-        self.checked(Rank { vectors, step, partitions })
+        self.checked(Rank { vectors, step: self.same(&steps)?, partitions })
     }
 
     fn named(&self, state: Value<'a>) -> Result<Rank> {
@@ -84,17 +77,20 @@ impl<'a> Reader<'a> {
         let (mut vectors, mut steps) = (Vec::new(), Vec::new());
         for (key, of) in items {
             let name = key.text().ok_or_else(|| self.wrong("a key of state", key, "a parameter's name"))?;
-            let tensor = |key: &str| of.get(key).map(|value| self.tensor(value, &format!("{key} of {name}"))).transpose();
-            let kept = [tensor(KEYS[0])?, tensor(KEYS[1])?, tensor(KEYS[2])?];
-            if kept[1].is_none() || kept[2].is_none() {
-                return Err(self.lacks(&format!("exp_avg and exp_avg_sq of {name}")));
-            }
-            let numel = kept[1].as_ref().map_or(0, StoredTensor::numel);
-            vectors.push(Vectors { kept, mapping: Some(vec![(name.to_owned(), 0..numel)]) });
+            vectors.push(self.parameter(name, of)?);
             steps.push(self.step(of.get("step"))?);
         }
-        let step = self.same(&steps)?;
-        self.checked(Rank { vectors, step, partitions: Vec::new() })
+        self.checked(Rank { vectors, step: self.same(&steps)?, partitions: Vec::new() })
+    }
+
+    /// What is kept of one parameter.
+    fn parameter(&self, name: &str, of: Value<'a>) -> Result<Vectors> {
+        let tensor = |key: &str| of.get(key).map(|value| self.tensor(value, &format!("{key} of {name}"))).transpose();
+        let kept = [tensor("fp32")?, tensor("exp_avg")?, tensor("exp_avg_sq")?];
+        let Some(numel) = kept[2].as_ref().and(kept[1].as_ref()).map(StoredTensor::numel) else {
+            return Err(self.lacks(&format!("exp_avg and exp_avg_sq of {name}")));
+        };
+        Ok(Vectors { kept, mapping: Some(vec![(name.to_owned(), 0..numel)]) })
     }
 
     /// Refuses vectors whose moments are not theirs, and parameters that lie outside of them.
@@ -136,7 +132,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Names and places of a group's fragments.
-    fn mapping(&self, value: Value<'a>) -> Result<Vec<(String, Range<usize>)>> {
+    fn mapping(&self, group: Option<Value<'a>>, index: usize) -> Result<Vec<(String, Range<usize>)>> {
+        let value = group.ok_or_else(|| self.lacks(&format!("param_slice_mappings of group {index}")))?;
         let items = value.items().ok_or_else(|| self.wrong("an entry of param_slice_mappings", value, "a dictionary"))?;
         items.map(|(name, address)| self.fragment(name, address)).collect()
     }
@@ -167,8 +164,10 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn list(&self, value: Value<'a>, what: &str) -> Result<Vec<Value<'a>>> {
-        Ok(value.elements().ok_or_else(|| self.wrong(what, value, "a list"))?.collect())
+    /// The entries of a list under a key; none where there is no such key.
+    fn entries(&self, state: Value<'a>, key: &str) -> Result<Option<Vec<Value<'a>>>> {
+        let Some(value) = state.get(key).filter(|value| !value.is_none()) else { return Ok(None) };
+        Ok(Some(value.elements().ok_or_else(|| self.wrong(key, value, "a list"))?.collect()))
     }
 
     fn wrong(&self, what: &str, found: Value, expected: &str) -> TrainError {
