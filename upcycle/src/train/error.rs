@@ -68,6 +68,9 @@ pub enum TrainError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file of torch.save is not read.
+    #[error(transparent)]
+    Pickle(#[from] crate::pickle::PickleError),
     /// The model refused.
     #[error(transparent)]
     Model(#[from] coppice_models::Error),

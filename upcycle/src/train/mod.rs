@@ -19,6 +19,7 @@ pub mod plan;
 pub mod progress;
 pub mod recipe;
 pub mod schedule;
+pub mod start;
 mod step;
 pub mod tensorboard;
 pub mod trainer;

@@ -1,6 +1,8 @@
 //! The training loop: steps, metrics, validation, checkpoints, interruption.
 
+mod inheriting;
 mod stepping;
+mod timing;
 mod watching;
 
 use std::path::{Path, PathBuf};
@@ -10,6 +12,7 @@ use coppice_models::init::Stored;
 use coppice_models::{Checkpoint, Model};
 use tch::{Device, Kind};
 
+pub use self::timing::seconds_per_step;
 use self::watching::{Records, metrics_path};
 use super::balancing::Coefficients;
 use super::checkpoint::{self, State};
@@ -24,6 +27,7 @@ use super::notes::notes;
 use super::optimizer::AdamW;
 use super::progress::{Event, Outcome, Resume};
 use super::recipe::{Precision, TrainConfig};
+use super::start::Inheritance;
 use super::step::Layout;
 
 /// A model in memory of its own, in the type of its parameters, as training needs it.
@@ -51,6 +55,8 @@ pub struct Trainer {
     folder: PathBuf,
     companions: Option<PathBuf>,
     accepts_changes: bool,
+    inheritance: Option<Inheritance>,
+    updates_before: u64,
 }
 
 impl Trainer {
@@ -82,6 +88,8 @@ impl Trainer {
             folder: folder.as_ref().to_path_buf(),
             companions: None,
             accepts_changes: false,
+            inheritance: None,
+            updates_before: 0,
             model,
             config,
             optimizer,
@@ -170,11 +178,15 @@ impl Trainer {
             Resume::Auto => checkpoint::newest(&checkpoints, |path, reason| progress(&Event::Skipped { path, reason }))?,
             Resume::From(path) => Some((path.clone(), checkpoint::verify(&path)?)),
         };
+        if found.is_none() {
+            self.inherit(progress)?;
+        }
         std::fs::create_dir_all(&checkpoints).map_err(|source| TrainError::io(&checkpoints, source))?;
         checkpoint::clear_unfinished(&checkpoints)?;
         let Some((path, state)) = found else { return Ok(0) };
         self.same_run(&path, &state, progress)?;
         checkpoint::restore(&path, &state, &self.model, &mut self.optimizer)?;
+        self.updates_before = state.updates_before;
         self.coefficients.restore(&path, &state.balance_coefficients, &self.config.losses)?;
         progress(&Event::Resumed { step: state.step, path: &path });
         Ok(state.step)
@@ -187,7 +199,10 @@ impl Trainer {
             return Ok(());
         }
         if !self.accepts_changes {
-            return Err(TrainError::checkpoint(path, format!("was made by another run: {differences}")));
+            return Err(TrainError::checkpoint(
+                path,
+                format!("was made by another run: {differences} (--accept-changes goes on all the same)"),
+            ));
         }
         progress(&Event::Note { text: &format!("{} was made by another run, which goes on as this one: {differences}", path.display()) });
         Ok(())
@@ -239,7 +254,8 @@ impl Trainer {
 
     fn state(&self, step: u64) -> Result<State> {
         let state = State::new(step, &self.config, self.blocks, &self.tokens_hash)?;
-        Ok(State { balance_coefficients: self.coefficients.state(&self.config.losses), ..state })
+        let (balance_coefficients, updates_before) = (self.coefficients.state(&self.config.losses), self.updates_before);
+        Ok(State { balance_coefficients, updates_before, ..state })
     }
 
     fn checkpoints(&self) -> PathBuf {
