@@ -2,14 +2,14 @@
 #![allow(dead_code, reason = "every test uses its own part")]
 
 use std::path::Path;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use coppice_models::Model;
 use coppice_models::config::{Config, Gate, MoeConfig};
 use coppice_models::init::{Random, stream, unit};
 use coppice_upcycle::train::metrics::{Line, StepMetrics, read};
-use coppice_upcycle::train::{Outcome, Resume, TokenStream, TrainConfig, TrainError, Trainer};
+use coppice_upcycle::train::{Event, Outcome, Resume, TokenStream, TrainConfig, TrainError, Trainer};
 use serde_json::{Value, json};
 use tch::{Device, Tensor};
 
@@ -81,6 +81,17 @@ pub(crate) fn trainer(config: &Config, recipe: TrainConfig, folder: &Path) -> Tr
 
 pub(crate) fn run(trainer: &mut Trainer, resume: Resume) -> Result<Outcome, TrainError> {
     trainer.run(resume, &mut |_| {}, &AtomicBool::new(false))
+}
+
+/// Runs until step `last` is done, then asks for an interruption.
+pub(crate) fn run_until(trainer: &mut Trainer, last: u64, resume: Resume) -> Outcome {
+    let stop = AtomicBool::new(false);
+    let mut watch = |event: &Event| {
+        if let Event::Step(progress) = event {
+            stop.store(progress.step == last, Ordering::Relaxed);
+        }
+    };
+    trainer.run(resume, &mut watch, &stop).unwrap()
 }
 
 /// Weights, balancing biases, moments and number of updates, bit for bit.
