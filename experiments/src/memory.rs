@@ -3,12 +3,11 @@
 
 use anyhow::{Result, bail};
 use coppice_models::Config;
-use coppice_models::flops::{Account, Setting};
 use coppice_models::tensors::expected;
+use coppice_upcycle::train::TrainConfig;
+use coppice_upcycle::train::plan::{Memory, Plan};
 use tch::Device;
 
-/// Bytes a parameter takes in f32 training: weight, gradient and AdamW's two moments.
-const STATE_BYTES: u64 = 16;
 /// Bytes of a drawn weight before it moves to its device.
 const WEIGHT_BYTES: u64 = 4;
 
@@ -16,9 +15,9 @@ const WEIGHT_BYTES: u64 = 4;
 ///
 /// # Errors
 /// Names both figures.
-pub fn refuse_too_large(config: &Config, device: Device) -> Result<()> {
-    let parameters = Account::new(config, Setting::default())?.parameters;
-    let (needed, available) = (bytes_on_host(config, parameters, device), physical());
+pub fn refuse_too_large(config: &Config, train: &TrainConfig, device: Device) -> Result<()> {
+    let Plan { parameters, memory, .. } = Plan::new(config, train, 1, None)?;
+    let (needed, available) = (bytes_on_host(config, &memory, device), physical());
     if available.is_some_and(|available| needed > available) {
         let gb = |bytes: u64| bytes as f64 / 1e9;
         bail!(
@@ -30,9 +29,9 @@ pub fn refuse_too_large(config: &Config, device: Device) -> Result<()> {
     Ok(())
 }
 
-fn bytes_on_host(config: &Config, parameters: u64, device: Device) -> u64 {
+fn bytes_on_host(config: &Config, memory: &Memory, device: Device) -> u64 {
     if device == Device::Cpu {
-        return parameters.saturating_mul(STATE_BYTES);
+        return (memory.weights + memory.gradients + memory.optimizer) as u64;
     }
     let largest = expected(config).iter().map(|tensor| tensor.numel() as u64).max().unwrap_or_default();
     largest.saturating_mul(WEIGHT_BYTES)

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-pub use machine::Machine;
-pub use speed::Speed;
+pub use machine::{Machine, peak_resident_bytes};
+pub use speed::{Speed, matmul};
 
 use crate::Result;
 use crate::device::{DeviceChoice, libtorch_folder};

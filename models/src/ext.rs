@@ -8,6 +8,8 @@
 //!
 //! A C++ exception never crosses the border: it comes back as [`TchError::Torch`], as tch's own do.
 
+pub mod training;
+
 use std::ffi::{CStr, c_char, c_int};
 
 use tch::{TchError, Tensor};

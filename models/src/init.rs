@@ -40,6 +40,28 @@ pub trait Source {
     }
 }
 
+/// Tensors of another source, in another type.
+pub struct Cast<'a> {
+    /// Where they come from.
+    pub source: &'a dyn Source,
+    /// Element type to compute in.
+    pub kind: Kind,
+}
+
+impl Source for Cast<'_> {
+    fn tensor(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        Ok(self.source.tensor(name, shape)?.f_to_kind(self.kind)?)
+    }
+
+    fn exact(&self, name: &str, shape: &[i64]) -> Result<Tensor> {
+        self.source.exact(name, shape)
+    }
+
+    fn optional(&self, name: &str, shape: &[i64]) -> Result<Option<Tensor>> {
+        Ok(self.source.optional(name, shape)?.map(|tensor| tensor.f_to_kind(self.kind)).transpose()?)
+    }
+}
+
 /// Reads from a checkpoint: in place where the file's element type, the device and the purpose allow it, else as one converted copy.
 #[derive(Debug, Clone, Copy)]
 pub struct Stored<'a> {

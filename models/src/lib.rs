@@ -2,6 +2,7 @@
 //! traces, and the accounting of FLOPs and bytes.
 
 pub mod allocator;
+pub mod attention;
 pub mod cache;
 pub mod candidates;
 pub mod capacity;
@@ -19,6 +20,7 @@ pub mod hub;
 pub mod init;
 pub mod model;
 pub mod moe;
+pub mod packing;
 pub mod remote_code;
 pub mod rotary;
 pub mod router;

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use memmap2::Mmap;
 use tch::{Device, Kind, Tensor};
 
+use crate::attention::Attention;
 use crate::cache::Cache;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::ext;
 use crate::init::{Source, Stored};
 use crate::moe::{Moe, Routing, Training};
+use crate::packing::Packing;
 use crate::rotary::{Angles, Rotary};
 
 // B batch, S sequence, D hidden, F MLP width, H query heads, C key/value heads, d head size, V vocabulary.
@@ -29,7 +31,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    fn new(source: &dyn Source, name: &str, shape: [i64; 2], bias: bool) -> Result<Self> {
+    pub(crate) fn new(source: &dyn Source, name: &str, shape: [i64; 2], bias: bool) -> Result<Self> {
         let weight = source.tensor(&format!("{name}.weight"), &shape)?;
         let bias = if bias { Some(source.tensor(&format!("{name}.bias"), &shape[..1])?) } else { None };
         Ok(Self { weight, bias })
@@ -75,27 +77,6 @@ impl LayerNorm {
     }
 }
 
-/// One LayerNorm per head, without bias, over `[B, heads, S, d]` (12B).
-#[derive(Debug)]
-pub struct HeadNorm {
-    /// `[heads, d]`.
-    pub weight: Tensor,
-    eps: f64,
-}
-
-impl HeadNorm {
-    fn new(source: &dyn Source, name: &str, heads: i64, config: &Config) -> Result<Self> {
-        let names: Vec<_> = (0..heads).map(|head| format!("{name}.norms.{head}.weight")).collect();
-        Ok(Self { weight: source.packed(&names, &[config.head_dim()])?, eps: config.layer_norm_eps })
-    }
-
-    fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        let (heads, width) = self.weight.size2()?;
-        let normed = x.f_layer_norm([width], None::<&Tensor>, None, self.eps, false)?;
-        Ok(normed.f_mul(&self.weight.f_view([heads, 1, width])?)?)
-    }
-}
-
 /// `down(silu(gate(x)) * up(x))`.
 #[derive(Debug)]
 pub struct Mlp {
@@ -133,74 +114,6 @@ pub enum FeedForward {
     Dense(Mlp),
     /// Routed experts.
     Moe(Box<Moe>),
-}
-
-/// Causal self-attention.
-#[derive(Debug)]
-pub struct Attention {
-    /// `[H*d, D]`.
-    pub q_proj: Linear,
-    /// `[C*d, D]`.
-    pub k_proj: Linear,
-    /// `[C*d, D]`.
-    pub v_proj: Linear,
-    /// `[D, H*d]`.
-    pub o_proj: Linear,
-    /// Per-head norms of queries and keys (12B).
-    pub head_norms: Option<(HeadNorm, HeadNorm)>,
-    heads: i64,
-    shared: i64,
-}
-
-impl Attention {
-    fn new(source: &dyn Source, prefix: &str, config: &Config) -> Result<Self> {
-        let (d, head) = (config.hidden_size, config.head_dim());
-        let (heads, shared) = (config.num_attention_heads, config.num_key_value_heads);
-        let project =
-            |name: &str, heads: i64| Linear::new(source, &format!("{prefix}.{name}_proj"), [heads * head, d], config.use_qkv_bias);
-        let norm = |name: &str, heads: i64| HeadNorm::new(source, &format!("{prefix}.{name}_layernorm"), heads, config);
-        Ok(Self {
-            q_proj: project("q", heads)?,
-            k_proj: project("k", shared)?,
-            v_proj: project("v", shared)?,
-            o_proj: Linear::new(source, &format!("{prefix}.o_proj"), [d, heads * head], false)?,
-            head_norms: if config.qk_layernorm { Some((norm("q", heads)?, norm("k", shared)?)) } else { None },
-            heads,
-            shared,
-        })
-    }
-
-    fn forward(&self, x: &Tensor, index: usize, pass: &mut Pass) -> Result<Tensor> {
-        let (b, s, _) = x.size3()?;
-        let split = |x: Tensor, heads: i64| -> Result<Tensor> { Ok(x.f_view([b, s, heads, -1])?.f_transpose(1, 2)?) };
-        let mut q = split(self.q_proj.forward(x)?, self.heads)?; // [B, H, S, d]
-        let mut k = split(self.k_proj.forward(x)?, self.shared)?; // [B, C, S, d]
-        let v = split(self.v_proj.forward(x)?, self.shared)?;
-        if let Some((q_norm, k_norm)) = &self.head_norms {
-            (q, k) = (q_norm.forward(&q)?, k_norm.forward(&k)?);
-        }
-        let (q, k) = (pass.angles.rotate(&q)?, pass.angles.rotate(&k)?);
-        let y = self.attend(&q, &k, &v, index, pass)?; // [B, H, S, d]
-        self.o_proj.forward(&y.f_transpose(1, 2)?.f_reshape([b, s, -1])?)
-    }
-
-    fn attend(&self, q: &Tensor, k: &Tensor, v: &Tensor, index: usize, pass: &mut Pass) -> Result<Tensor> {
-        match &mut pass.memory {
-            Memory::Decode(cache) => return cache.attend(index, q, k, v),
-            Memory::Prefill(cache) => cache.store_prefix(index, k, v),
-            Memory::None => {}
-        }
-        let (k, v) = (self.for_each_query(k)?, self.for_each_query(v)?);
-        Ok(Tensor::f_scaled_dot_product_attention(q, &k, &v, None::<&Tensor>, 0.0, true, None, false)?)
-    }
-
-    /// `[B, C, S, d]` to `[B, H, S, d]`: every query head sees the keys of its group.
-    fn for_each_query(&self, x: &Tensor) -> Result<Tensor> {
-        if self.heads == self.shared {
-            return Ok(x.shallow_clone());
-        }
-        Ok(x.f_repeat_interleave_self_int(self.heads / self.shared, 1, None)?)
-    }
 }
 
 /// Attention and MLP around the residual stream.
@@ -293,6 +206,8 @@ pub struct Pass<'a> {
     pub angles: Angles,
     /// The KV cache, where there is one.
     pub memory: Memory<'a>,
+    /// Where the documents lie that must not see one another; none where every sequence is one.
+    pub packing: Option<Packing>,
     /// Collects what every router did, where asked for.
     pub routings: Option<Vec<Routing>>,
     /// What only training does to routing; none outside of training.
@@ -379,7 +294,25 @@ impl Model {
         if length > limit {
             return Err(Error::Input(format!("the input has {length} tokens, this model's context holds {limit}")));
         }
-        Ok(Pass { angles: self.rotary.first(length)?, memory, routings: None, training: None })
+        Ok(Pass { angles: self.rotary.first(length)?, memory, packing: None, routings: None, training: None })
+    }
+
+    /// A pass over whole sequences of `length` tokens in which documents begin at `starts`, one list a sequence ([`Packing::new`]).
+    ///
+    /// # Errors
+    /// When `length` exceeds the context or a start is not within its sequence.
+    pub fn packed_pass(&self, length: i64, starts: &[Vec<i64>]) -> Result<Pass<'static>> {
+        let packing = Packing::new(starts, length, self.kind(), self.device())?;
+        let angles = self.rotary.at(&packing.positions)?;
+        Ok(Pass { angles, packing: Some(packing), ..self.pass(length, Memory::None)? })
+    }
+
+    /// The residual stream `[B, S, D]` before the first layer, for `ids [B, S]` (i64).
+    ///
+    /// # Errors
+    /// When an id is outside the vocabulary.
+    pub fn embed(&self, ids: &Tensor) -> Result<Tensor> {
+        Ok(Tensor::f_embedding(&self.embed_tokens, ids, -1, false, false)?)
     }
 
     /// Hidden states `[B, S, D]` after the final norm, for `ids [B, S]` (i64).
@@ -387,7 +320,7 @@ impl Model {
     /// # Errors
     /// When an id is outside the vocabulary.
     pub fn hidden(&self, ids: &Tensor, pass: &mut Pass) -> Result<Tensor> {
-        let mut x = Tensor::f_embedding(&self.embed_tokens, ids, -1, false, false)?;
+        let mut x = self.embed(ids)?;
         for layer in &self.layers {
             x = layer.forward(&x, pass)?;
         }
@@ -402,8 +335,8 @@ impl Model {
         if cache.is_full() {
             return Err(Error::Input("the KV cache has no room for another token".into()));
         }
-        let angles = self.rotary.at(&cache.positions()?)?;
-        let mut pass = Pass { angles, memory: Memory::Decode(cache), routings: None, training: None };
+        let angles = self.rotary.at(&cache.positions()?.f_unsqueeze(1)?)?;
+        let mut pass = Pass { angles, memory: Memory::Decode(cache), packing: None, routings: None, training: None };
         let hidden = self.hidden(&ids.f_unsqueeze(1)?, &mut pass)?;
         cache.advance();
         Ok(hidden)

@@ -47,13 +47,14 @@ impl Rotary {
         Ok(Angles { cos: part(&self.cos)?, sin: part(&self.sin)?, dims: self.dims })
     }
 
-    /// Angles of one position per row: `positions [B]` (i64), for one token each.
+    /// Angles of positions of their own for each row: `positions [B, S]` (i64).
     ///
     /// # Errors
     /// When a position exceeds the table.
     pub fn at(&self, positions: &Tensor) -> Result<Angles> {
-        let shape = [-1, 1, 1, self.dims / 2];
-        let part = |table: &Tensor| table.f_index_select(0, positions)?.f_reshape(shape);
+        let (rows, length) = positions.size2()?;
+        let (flat, shape) = (positions.f_flatten(0, 1)?, [rows, 1, length, self.dims / 2]);
+        let part = |table: &Tensor| table.f_index_select(0, &flat)?.f_reshape(shape);
         Ok(Angles { cos: part(&self.cos)?, sin: part(&self.sin)?, dims: self.dims })
     }
 }

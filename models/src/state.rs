@@ -79,7 +79,7 @@ impl Collector {
         }
     }
 
-    fn attention(&mut self, prefix: &str, attention: &crate::model::Attention) {
+    fn attention(&mut self, prefix: &str, attention: &crate::attention::Attention) {
         self.linear(&format!("{prefix}.q_proj"), &attention.q_proj);
         self.linear(&format!("{prefix}.k_proj"), &attention.k_proj);
         self.linear(&format!("{prefix}.v_proj"), &attention.v_proj);

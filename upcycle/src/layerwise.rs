@@ -42,7 +42,8 @@ impl<'a> Layerwise<'a> {
         let layer = model::Layer::new(&WithoutMlp(self.stored()), &self.trunk, index)?;
         let mut inputs = Vec::with_capacity(self.streams.len());
         for x in &mut self.streams {
-            let mut pass = Pass { angles: self.rotary.first(x.size()[1])?, memory: Memory::None, routings: None, training: None };
+            let angles = self.rotary.first(x.size()[1])?;
+            let mut pass = Pass { angles, memory: Memory::None, packing: None, routings: None, training: None };
             let (attended, input) = layer.attend(x, &mut pass)?;
             *x = attended;
             inputs.push(input.f_squeeze_dim(0)?);

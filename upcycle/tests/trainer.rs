@@ -13,7 +13,9 @@ use coppice_models::state::Parameter;
 use coppice_models::{Checkpoint, Model};
 use coppice_upcycle::train::metrics::Line;
 use coppice_upcycle::train::trainer::load_for_training;
-use coppice_upcycle::train::{Event, Outcome, Resume, TokenStream, TrainConfig, TrainError, Trainer, checkpoint, evaluate_loss};
+use coppice_upcycle::train::{
+    Cut, Event, Outcome, Precision, Resume, TokenStream, TrainConfig, TrainError, Trainer, checkpoint, evaluate_loss,
+};
 use serde_json::{Value, json};
 use tch::{Device, Kind, Tensor};
 use tiny::{STEPS, biased, bits, config, everything, metrics, model, noise, recipe, run, step_lines, tokens, top_1, trainer};
@@ -144,7 +146,8 @@ fn the_export_is_the_model_and_brings_the_tokenizer() {
     let checkpoint = Checkpoint::open(&exported).unwrap();
     assert_eq!(checkpoint.config, top_1());
     let loaded = Model::load(&checkpoint, Kind::Float, Device::Cpu).unwrap();
-    let found = evaluate_loss(&loaded, &tokens(2, 100), 16, 3, 0).unwrap();
+    let cut = Cut { sequence_length: 16, batch: 3, max_tokens: 0, reset_at_documents: true };
+    let found = evaluate_loss(&loaded, &tokens(2, 100), cut).unwrap();
     assert_eq!(found, validation);
     assert_eq!(found.tokens, 96);
     assert!(matches!(metrics(folder.path()).last(), Some(Line::Validation(line)) if line.validation == found && line.step == STEPS));
@@ -245,11 +248,20 @@ fn another_recipe_or_other_tokens_do_not_resume() {
     run_until(&mut trainer(&config(64, None), recipe(&json!({})), folder.path()), 5, Resume::Never);
     let mut other = trainer(&config(64, None), recipe(&json!({"seed": 4, "steps": 20})), folder.path());
     let sentence = run(&mut other, Resume::Auto).unwrap_err().to_string();
-    assert!(sentence.ends_with("was made by another recipe, which differs in seed, steps"), "{sentence}");
+    assert!(sentence.ends_with("was made by another run: seed is 4 here, 3 there; steps is 20 here, 12 there"), "{sentence}");
     let mut other = Trainer::new(model(&config(64, None)), recipe(&json!({})), tokens(5, 700), None, folder.path()).unwrap();
-    assert!(run(&mut other, Resume::Auto).unwrap_err().to_string().contains("other training tokens"));
+    assert!(run(&mut other, Resume::Auto).unwrap_err().to_string().contains("the training tokens are others"));
     let mut other = trainer(&top_1(), recipe(&json!({})), folder.path());
     assert!(run(&mut other, Resume::Auto).unwrap_err().to_string().contains("another model"));
+    // Accepted changes are said.
+    let mut told = Vec::new();
+    let mut tell = |event: &Event| told.extend(if let Event::Note { text } = event { Some((*text).to_owned()) } else { None });
+    let longer = trainer(&config(64, None), recipe(&json!({"steps": 7})), folder.path());
+    longer.accepting_changes(true).run(Resume::Auto, &mut tell, &AtomicBool::new(false)).unwrap();
+    assert!(told.iter().any(|text| text.ends_with("steps is 7 here, 12 there")), "{told:?}");
+    for step in [6, 7] {
+        std::fs::remove_dir_all(folder.path().join(format!("checkpoints/step-{step:08}"))).unwrap();
+    }
     // What does not decide the weights may change.
     let changed = recipe(&json!({"checkpoints": {"every_steps": 4, "keep_last": 1}, "log": {"expert_load_every": 1}}));
     run(&mut trainer(&config(64, None), changed, folder.path()), Resume::Auto).unwrap();
@@ -305,8 +317,8 @@ fn what_cannot_be_trained_is_refused_before_anything_is_written() {
     let checkpoint = Checkpoint::open(run.join("model")).unwrap();
     let mapped = Model::load(&checkpoint, Kind::Float, Device::Cpu).unwrap();
     let error = Trainer::new(mapped, recipe(&json!({})), tokens(1, 700), None, folder.path().join("other")).unwrap_err();
-    assert!(error.to_string().contains("owns f32 weights"));
-    let owned = load_for_training(&checkpoint, Device::Cpu).unwrap();
+    assert!(error.to_string().contains("owns weights of Float"));
+    let owned = load_for_training(&checkpoint, Precision::F32, Device::Cpu).unwrap();
     assert!(Trainer::new(owned, recipe(&json!({})), tokens(1, 700), None, folder.path().join("other")).is_ok());
 }
 

@@ -1,16 +1,17 @@
 //! `coppice train`: continued training of a dense or routed checkpoint, or training from random weights.
 
+mod plan;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use coppice_models::device::DeviceChoice;
-use coppice_models::flops::{Account, Setting};
-use coppice_models::init::Random;
+use coppice_models::init::{Cast, Random};
 use coppice_models::{Checkpoint, Config, Model};
 use coppice_upcycle::corpus::{open, tokenize_documents};
 use coppice_upcycle::train::trainer::load_for_training;
-use coppice_upcycle::train::{Outcome as Trained, Resume, TokenStream, TrainConfig, Trainer};
+use coppice_upcycle::train::{Outcome as Trained, Precision, Resume, TokenStream, TrainConfig, Trainer};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::Device;
@@ -29,6 +30,9 @@ pub struct TrainArgs {
     /// Where to start: never (a run folder in use is refused), auto (the newest whole checkpoint), or a checkpoint folder.
     #[arg(long, default_value = "never", value_name = "HOW")]
     resume: String,
+    /// Resume a checkpoint of another recipe or other tokens too, and say in what they differ.
+    #[arg(long)]
+    accept_changes: bool,
     /// Device: auto, cpu or cuda:N.
     #[arg(long, default_value = "auto", value_name = "DEVICE")]
     device: DeviceChoice,
@@ -86,13 +90,16 @@ impl TrainArgs {
         let source = recipe.model.open()?;
         let tokenizer = recipe.model.tokenizer(&source)?;
         let (train, valid) = recipe.data.load(&tokenizer, source.config())?;
-        if self.dry_run {
-            return self.tell(&recipe, source.config(), &train);
-        }
         let device = open_device(self.device)?;
-        memory::refuse_too_large(source.config(), device)?;
-        let model = source.model(&recipe.model, device)?;
-        let mut trainer = Trainer::new(model, recipe.train.clone(), train, valid, &folder)?.with_tokenizer_of(&tokenizer);
+        if self.dry_run {
+            plan::tell(source.config(), &recipe.train, &train, 1, device, self.json)?;
+            return Ok(Outcome::Done);
+        }
+        memory::refuse_too_large(source.config(), &recipe.train, device)?;
+        let model = source.model(&recipe.model, recipe.train.precision, device)?;
+        let trainer = Trainer::new(model, recipe.train.clone(), train, valid, &folder)?.with_tokenizer_of(&tokenizer);
+        let trainer = trainer.accepting_changes(self.accept_changes).with_measured_rate()?;
+        let mut trainer = source.exact(trainer)?;
         let trained = training::run(&mut trainer, self.resume(), "train");
         self.finished(&trained.map_err(|error| if is_interruption(&error) { Interrupted::Saved.into() } else { error })?)
     }
@@ -112,23 +119,6 @@ impl TrainArgs {
         } else {
             let told = validation.as_ref().map(|found| format!("validation loss {:.4}, perplexity {:.3}", found.loss, found.perplexity));
             output::line(format!("{}  {}", model.display(), told.unwrap_or_default()))?;
-        }
-        Ok(Outcome::Done)
-    }
-
-    fn tell(&self, recipe: &TrainRecipe, config: &Config, train: &TokenStream) -> Result<Outcome> {
-        let context = recipe.train.sequence_length as u64;
-        let account = Account::new(config, Setting { context, weight_bytes: 4.0, ..Setting::default() })?;
-        let tokens = recipe.train.steps * recipe.train.tokens_per_step();
-        let plan = json!({
-            "parameters": account.parameters, "active_parameters": account.active_parameters, "corpus_tokens": train.ids().len(),
-            "steps": recipe.train.steps, "tokens": tokens, "passes_over_the_corpus": tokens as f64 / train.ids().len() as f64,
-            "training_flops": account.training_flops * tokens as f64, "state_bytes_f32": account.parameters * 16,
-        });
-        if self.json {
-            output::json(&plan)?;
-        } else {
-            output::line(serde_json::to_string_pretty(&plan)?)?;
         }
         Ok(Outcome::Done)
     }
@@ -170,10 +160,23 @@ impl Source {
         }
     }
 
-    fn model(&self, recipe: &ModelSource, device: Device) -> Result<Model> {
+    fn model(&self, recipe: &ModelSource, precision: Precision, device: Device) -> Result<Model> {
         match self {
-            Self::Stored(checkpoint) => Ok(load_for_training(checkpoint, device)?),
-            Self::Fresh(config) => Ok(Model::new(&Random { config, seed: recipe.seed, std: recipe.init_std, device }, config, device)?),
+            Self::Stored(checkpoint) => Ok(load_for_training(checkpoint, precision, device)?),
+            Self::Fresh(config) => {
+                let random = Random { config, seed: recipe.seed, std: recipe.init_std, device };
+                Ok(Model::new(&Cast { source: &random, kind: precision.parameters() }, config, device)?)
+            }
+        }
+    }
+}
+
+impl Source {
+    /// Gives the optimizer what the file knows better than the model does.
+    fn exact(&self, trainer: Trainer) -> Result<Trainer> {
+        match self {
+            Self::Stored(checkpoint) => Ok(trainer.with_masters_of(checkpoint)?),
+            Self::Fresh(_) => Ok(trainer),
         }
     }
 }
@@ -189,7 +192,7 @@ impl Data {
             for file in files {
                 documents.push(open(file)?);
             }
-            Ok(TokenStream::new(tokenize_documents(&tokenizer, documents.into_iter().flatten(), end)?.tokens))
+            Ok(tokenize_documents(&tokenizer, documents.into_iter().flatten(), end)?.into())
         };
         let valid = if self.valid.is_empty() { None } else { Some(stream(&self.valid)?) };
         Ok((stream(&self.train)?, valid))

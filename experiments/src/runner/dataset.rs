@@ -6,7 +6,7 @@ mod text;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow};
-use coppice_upcycle::corpus::tokenize_documents;
+use coppice_upcycle::corpus::{TokenizedCorpus, tokenize_documents};
 use coppice_upcycle::inspect;
 use coppice_upcycle::tokenizer_training::END_OF_TEXT;
 use coppice_upcycle::world::World;
@@ -109,12 +109,12 @@ impl Dataset {
     }
 
     /// Ids of a stretch, each document followed by the end-of-text id.
-    pub fn tokens(&self, span: Span, recipe: &Recipe, tokenizer: &Path) -> Result<Vec<u32>> {
+    pub fn tokens(&self, span: Span, recipe: &Recipe, tokenizer: &Path) -> Result<TokenizedCorpus> {
         encode(self.passages(span, recipe).into_iter().map(|passage| passage.text), tokenizer)
     }
 
     /// Ids of the held-out documents.
-    pub fn validation_tokens(&self, tokenizer: &Path) -> Result<Vec<u32>> {
+    pub fn validation_tokens(&self, tokenizer: &Path) -> Result<TokenizedCorpus> {
         match self {
             Self::World(world) => encode(world.validation_documents().map(|document| document.text), tokenizer),
             Self::Text(text) => encode(text.valid.iter().map(|document| document.text.clone()), tokenizer),
@@ -147,10 +147,10 @@ fn passes(world: &World, passes: std::ops::Range<usize>) -> Vec<Passage> {
     passes.flat_map(|pass| world.told(pass).map(|(part, document)| Passage { text: document.text, part })).collect()
 }
 
-fn encode(documents: impl Iterator<Item = String>, folder: &Path) -> Result<Vec<u32>> {
+fn encode(documents: impl Iterator<Item = String>, folder: &Path) -> Result<TokenizedCorpus> {
     let tokenizer = load_tokenizer(folder)?;
     let end = tokenizer.token_to_id(END_OF_TEXT).with_context(|| format!("the tokenizer lacks {END_OF_TEXT}"))?;
-    Ok(tokenize_documents(&tokenizer, documents.map(Ok), end)?.tokens)
+    Ok(tokenize_documents(&tokenizer, documents.map(Ok), end)?)
 }
 
 /// The tokenizer in a stage's folder.

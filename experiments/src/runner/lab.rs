@@ -7,7 +7,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use coppice_models::fs::write_atomic;
-use coppice_models::init::Random;
+use coppice_models::init::{Cast, Random};
 use coppice_models::tokenizer::Tokenizer;
 use coppice_models::{Checkpoint, Config, Model};
 use coppice_upcycle::inspect::report::ExpertReport;
@@ -118,7 +118,7 @@ impl Lab<'_> {
         let inputs = json!({ "source": source.key, "phase": config, "passes": self.recipe.continued.passes, "branches": branches });
         let name = self.stage(&format!("train-{}-{seed}", arm.name));
         stages.run(&name, &inputs, |folder| {
-            let model = load_for_training(&Checkpoint::open(source.folder.join("model"))?, self.device)?;
+            let model = load_for_training(&Checkpoint::open(source.folder.join("model"))?, config.precision, self.device)?;
             self.train(model, config, span, tokenizer, folder, &name)
         })
     }
@@ -180,15 +180,17 @@ impl Lab<'_> {
 
     /// A model before any training; `shift` tells the starts of several seeds apart, 0 is the dense model's own.
     fn random(&self, config: &Config, shift: u64) -> Result<Model> {
-        refuse_too_large(config, self.device)?;
+        refuse_too_large(config, &self.recipe.pretrain.train, self.device)?;
         let (seed, std) = (self.recipe.model.seed + shift, self.recipe.model.init_std);
-        Ok(Model::new(&Random { config, seed, std, device: self.device }, config, self.device)?)
+        let random = Random { config, seed, std, device: self.device };
+        let kind = self.recipe.pretrain.train.precision.parameters();
+        Ok(Model::new(&Cast { source: &random, kind }, config, self.device)?)
     }
 
     /// Trains over a stretch, resuming from the folder's checkpoints where there are any.
     fn train(&self, model: Model, config: TrainConfig, span: Span, tokenizer: &Finished, folder: &Path, what: &str) -> Result<()> {
-        let tokens = TokenStream::new(self.data.tokens(span, self.recipe, &tokenizer.folder)?);
-        let valid = TokenStream::new(self.data.validation_tokens(&tokenizer.folder)?);
+        let tokens = TokenStream::from(self.data.tokens(span, self.recipe, &tokenizer.folder)?);
+        let valid = TokenStream::from(self.data.validation_tokens(&tokenizer.folder)?);
         let once = (tokens.ids().len() as u64 / config.tokens_per_step()).max(1);
         let mut config = TrainConfig { steps: if config.steps == 0 { once } else { config.steps }, ..config };
         if matches!(span, Span::Branch(..)) {

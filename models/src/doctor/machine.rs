@@ -41,6 +41,11 @@ impl Machine {
     }
 }
 
+/// The most bytes of memory this process ever held, where the system tells.
+pub fn peak_resident_bytes() -> Option<u64> {
+    bytes(&read_to_string("/proc/self/status").ok()?, "VmHWM")
+}
+
 /// The value of the first line `name : value`.
 fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| line.split_once(':').filter(|(key, _)| key.trim() == name).map(|(_, value)| value.trim()))

@@ -3,6 +3,8 @@
 //! The folder is built under a temporary name and renamed when all of it is on disk; `manifest.json`, written last, holds a hash of
 //! every other file, so that a damaged checkpoint is known as such and the one before it is taken.
 
+mod state;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,86 +14,17 @@ use coppice_models::state::Parameter;
 use coppice_models::{Config, Model};
 use memmap2::Mmap;
 use safetensors::SafeTensors;
-use safetensors::tensor::{Dtype, TensorView};
+use safetensors::tensor::TensorView;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor, no_grad_guard};
+use tch::{Tensor, no_grad_guard};
 
+pub use self::state::{DataPosition, State};
 use super::error::{Result, TrainError};
-use super::export::{write_json, write_model, write_parameters};
+use super::export::{dtype, write_json, write_model, write_parameters};
 use super::optimizer::AdamW;
-use super::recipe::TrainConfig;
+use super::recipe::CheckpointConfig;
 
 const FILES: [&str; 4] = ["config.json", "model.safetensors", "optimizer.safetensors", "state.json"];
-
-/// What a run is besides its tensors.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct State {
-    /// Steps done, which is also the number of optimizer updates.
-    pub step: u64,
-    /// Tokens predicted in training so far.
-    pub tokens: u64,
-    /// Where reading goes on.
-    pub data: DataPosition,
-    /// Coefficients of the balance losses, one a routed layer, where they are adaptive.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub balance_coefficients: Vec<f64>,
-    /// The settings that decide the weights.
-    pub recipe: TrainConfig,
-    /// Hash of them.
-    pub recipe_hash: String,
-}
-
-/// Where in the data a run stands. The order of reading is drawn by a counter-based generator from seed and epoch, the routers' noise by
-/// one seeded anew in every micro-batch, so that the position and the step are the whole state of the random numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DataPosition {
-    /// Sequences read.
-    pub sequences: u64,
-    /// Passes over the tokens begun, minus one.
-    pub epoch: u64,
-    /// Generator of the order.
-    pub generator: String,
-    /// Its seed.
-    pub seed: u64,
-    /// Hash of the training tokens.
-    pub tokens_hash: String,
-}
-
-impl State {
-    /// The state after `step` steps of a recipe over tokens that make `blocks` sequences.
-    ///
-    /// # Errors
-    /// When the recipe cannot be written as JSON.
-    pub fn new(step: u64, config: &TrainConfig, blocks: usize, tokens_hash: &str) -> Result<Self> {
-        let recipe = config.decisive();
-        let text = serde_json::to_string(&recipe).map_err(|error| TrainError::Recipe(error.to_string()))?;
-        let sequences = step * config.batch_size as u64;
-        let (generator, seed) = ("chacha8".to_owned(), config.seed);
-        let data = DataPosition { sequences, epoch: sequences / blocks as u64, generator, seed, tokens_hash: tokens_hash.to_owned() };
-        let recipe_hash = blake3::hash(text.as_bytes()).to_hex().to_string();
-        let tokens = step * config.tokens_per_step();
-        Ok(Self { step, tokens, data, balance_coefficients: Vec::new(), recipe, recipe_hash })
-    }
-
-    /// Refuses a state found at `path` that does not belong to the run that expects `self` at the same step.
-    fn same_run(&self, found: &Self, path: &Path) -> Result<()> {
-        if let Some(keys) = differing(&self.recipe, &found.recipe) {
-            return Err(TrainError::checkpoint(path, format!("was made by another recipe, which differs in {keys}")));
-        }
-        if self.data != found.data {
-            return Err(TrainError::checkpoint(path, "was made on other training tokens"));
-        }
-        Ok(())
-    }
-}
-
-/// The top-level keys in which two recipes differ.
-fn differing(one: &TrainConfig, other: &TrainConfig) -> Option<String> {
-    let keys = |recipe| serde_json::to_value(recipe).ok().and_then(|value| value.as_object().cloned()).unwrap_or_default();
-    let (one, other) = (keys(one), keys(other));
-    let names: Vec<_> = one.iter().filter(|(key, value)| other.get(*key) != Some(value)).map(|(key, _)| key.as_str()).collect();
-    (!names.is_empty()).then(|| names.join(", "))
-}
 
 #[derive(Debug, Serialize, Deserialize)]
 struct Manifest {
@@ -107,7 +40,7 @@ pub fn save(folder: &Path, model: &Model, optimizer: &AdamW, state: &State) -> R
     let path = folder.join(format!("step-{:08}", state.step));
     let target = AtomicDir::create(&path, Existing::Replace).map_err(coppice_models::Error::from)?;
     write_model(target.path(), model)?;
-    write_parameters(&target.path().join("optimizer.safetensors"), optimizer.moments())?;
+    write_parameters(&target.path().join("optimizer.safetensors"), optimizer.state())?;
     write_json(&target.path().join("state.json"), state)?;
     let files = FILES.iter().map(|name| Ok(((*name).to_owned(), hash(&target.path().join(name))?))).collect::<Result<_>>()?;
     write_json(&target.path().join("manifest.json"), &Manifest { step: state.step, files })?;
@@ -146,29 +79,28 @@ pub fn newest(folder: &Path, mut skipped: impl FnMut(&Path, &str)) -> Result<Opt
     Ok(None)
 }
 
-/// Puts the weights and moments of a verified checkpoint back into a model and its optimizer. `expected` is what the state of this run
-/// at the checkpoint's step would be.
+/// Puts the weights and moments of a verified checkpoint back into a model and its optimizer.
 ///
 /// # Errors
-/// When it belongs to another run or another model.
-pub fn restore(path: &Path, found: &State, expected: &State, model: &Model, optimizer: &mut AdamW) -> Result<()> {
-    expected.same_run(found, path)?;
+/// When it belongs to another model.
+pub fn restore(path: &Path, found: &State, model: &Model, optimizer: &mut AdamW) -> Result<()> {
     if Config::load(path)? != model.config {
         return Err(TrainError::checkpoint(path, "is a checkpoint of another model: its config.json differs"));
     }
     read_parameters(&path.join("model.safetensors"), model.parameters().iter())?;
-    read_parameters(&path.join("optimizer.safetensors"), optimizer.moments())?;
+    read_parameters(&path.join("optimizer.safetensors"), optimizer.state())?;
     optimizer.resume_at(found.step);
     Ok(())
 }
 
-/// Removes all but the newest `keep` checkpoints.
+/// Removes the checkpoints that the recipe does not keep: all but the newest, and those kept for good.
 ///
 /// # Errors
 /// When one cannot be removed.
-pub fn prune(folder: &Path, keep: usize) -> Result<()> {
-    let all = list(folder)?;
-    all[..all.len().saturating_sub(keep)].iter().try_for_each(|path| remove(path))
+pub fn prune(folder: &Path, config: &CheckpointConfig) -> Result<()> {
+    let (all, every) = (list(folder)?, config.keep_every_steps);
+    let for_good = |path: &&PathBuf| every > 0 && step_of(path).is_some_and(|step| step.is_multiple_of(every));
+    all[..all.len().saturating_sub(config.keep_last)].iter().filter(|path| !for_good(path)).try_for_each(|path| remove(path))
 }
 
 /// Removes what a killed process left half-written.
@@ -239,10 +171,10 @@ fn read_parameters<'a>(path: &Path, parameters: impl Iterator<Item = &'a Paramet
 }
 
 fn fitting(path: &Path, name: &str, view: &TensorView, target: &Tensor) -> Result<Tensor> {
-    let shape: Vec<i64> = view.shape().iter().map(|&size| size as i64).collect();
-    if view.dtype() != Dtype::F32 || shape != target.size() {
-        let found = format!("{name} is {:?} {shape:?}, expected F32 {:?}", view.dtype(), target.size());
+    let (shape, wanted): (Vec<i64>, _) = (view.shape().iter().map(|&size| size as i64).collect(), dtype(target.kind())?);
+    if view.dtype() != wanted || shape != target.size() {
+        let found = format!("{name} is {:?} {shape:?}, expected {wanted:?} {:?}", view.dtype(), target.size());
         return Err(TrainError::checkpoint(path, found));
     }
-    Ok(Tensor::f_from_data_size(view.data(), &shape, Kind::Float)?)
+    Ok(Tensor::f_from_data_size(view.data(), &shape, target.kind())?)
 }

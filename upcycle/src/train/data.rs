@@ -1,69 +1,53 @@
-//! Token streams and the batches cut from them: what is read at a step is a function of the seed and the step alone.
+//! Batches of a run: what is read at a step is a function of the seed and the step alone.
 //!
 //! A stream of `n` tokens is cut into `(n - 1) / S` blocks of `S + 1`, each beginning with the last token of the one before, so that
-//! every token but the first is predicted once per epoch (the remainder, shorter than `S`, is left out). Documents follow one another
-//! with whatever separator the caller put between them; attention is not cut at their borders.
+//! every token but the first is predicted once per epoch (the remainder, shorter than `S`, is left out). Documents are packed: they
+//! follow one another, each with its end-of-text token, and go on in the next block where one is full.
 
-use std::sync::Arc;
+mod prefetch;
+mod stream;
 
-use coppice_models::init::stream;
+use std::ops::Range;
+
+use coppice_models::init;
 use rand::seq::SliceRandom;
 use tch::{Device, Kind, Tensor};
 
+pub(super) use self::prefetch::Prefetch;
+pub use self::stream::TokenStream;
 use super::error::{Result, TrainError};
 use super::recipe::{Order, TrainConfig};
 
-/// Token ids of many documents in one row; clones share them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenStream(Arc<[u32]>);
+/// Sequences of one forward pass.
+#[derive(Debug)]
+pub struct Batch {
+    /// Inputs and, one to the right, targets: `[b, S + 1]`, i64.
+    pub ids: Tensor,
+    /// Where documents begin in each sequence, ascending; none where every sequence is read as one.
+    pub starts: Option<Vec<Vec<i64>>>,
+}
 
-impl TokenStream {
-    /// A stream of these ids.
-    pub fn new(ids: impl Into<Arc<[u32]>>) -> Self {
-        Self(ids.into())
+impl Batch {
+    /// The batch on another device.
+    pub(super) fn on(self, device: Device) -> Result<Self> {
+        Ok(Self { ids: self.ids.f_to_device(device)?, ..self })
     }
 
-    /// The ids.
-    pub fn ids(&self) -> &[u32] {
-        &self.0
+    /// Inputs and targets `[b, S]`: the targets stand one to the right.
+    pub(super) fn shifted(&self) -> Result<(Tensor, Tensor)> {
+        let length = self.ids.size2()?.1 - 1;
+        let part = |from| self.ids.f_narrow(1, from, length)?.f_to_kind(Kind::Int64)?.f_contiguous();
+        Ok((part(0)?, part(1)?))
     }
 
-    /// Hash of the ids, by which a resumed run knows its data again.
-    pub fn hash(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        for chunk in self.0.chunks(1 << 14) {
-            let bytes: Vec<u8> = chunk.iter().flat_map(|id| id.to_le_bytes()).collect();
-            hasher.update(&bytes);
-        }
-        hasher.finalize().to_hex().to_string()
-    }
-
-    /// Refuses ids that are not in a vocabulary of `size`.
-    ///
-    /// # Errors
-    /// Names the first such id and its place.
-    pub fn check(&self, size: i64) -> Result<()> {
-        match self.0.iter().position(|&id| i64::from(id) >= size) {
-            Some(at) => Err(TrainError::Tokens(format!("id {} at position {at} is outside the vocabulary of {size}", self.0[at]))),
-            None => Ok(()),
-        }
-    }
-
-    /// How many whole blocks of `length` predicted tokens there are.
-    pub fn blocks(&self, length: usize) -> usize {
-        self.0.len().saturating_sub(1) / length
-    }
-
-    /// The blocks of the given indices, `[indices.len(), length + 1]` (i64).
-    pub(super) fn gather(&self, indices: &[usize], length: usize, device: Device) -> Result<Tensor> {
-        let rows = indices.iter().flat_map(|&block| &self.0[block * length..][..length + 1]);
-        let ids: Vec<i64> = rows.map(|&id| i64::from(id)).collect();
-        Ok(Tensor::f_from_slice(&ids)?.f_view([indices.len() as i64, -1])?.f_to_device(device)?)
+    /// Predicted tokens.
+    pub(super) fn tokens(&self) -> i64 {
+        self.ids.size2().map_or(0, |(rows, width)| rows * (width - 1))
     }
 }
 
 /// Cuts the batches of a run.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Batches {
     stream: TokenStream,
     config: TrainConfig,
@@ -98,28 +82,34 @@ impl Batches {
         self.order[slot] as usize
     }
 
-    /// The micro-batches of step `step` (counted from 1), `[b, S + 1]` (i64) each.
+    /// The blocks that step `step` (counted from 1) reads; of those, the ones of a share of its sequences.
+    fn blocks(&mut self, step: u64, share: &Range<usize>) -> Vec<usize> {
+        let first = (step - 1) * self.config.batch() as u64;
+        share.clone().map(|slot| self.block(first + slot as u64)).collect()
+    }
+
+    /// The micro-batches of step `step` (counted from 1), made of the sequences of `share` alone (`0..batch` for all of them).
     ///
     /// # Errors
     /// When libtorch cannot allocate them.
-    pub fn step(&mut self, step: u64, device: Device) -> Result<Vec<Tensor>> {
-        let size = self.config.batch_size as u64;
-        let blocks: Vec<usize> = ((step - 1) * size..step * size).map(|position| self.block(position)).collect();
-        blocks.chunks(self.config.micro_batch()).map(|part| self.stream.gather(part, self.config.sequence_length, device)).collect()
+    pub fn step(&mut self, step: u64, share: &Range<usize>) -> Result<Vec<Batch>> {
+        let (length, reset) = (self.config.sequence_length, self.config.reset_at_documents);
+        let blocks = self.blocks(step, share);
+        blocks.chunks(self.config.micro_batch()).map(|part| self.stream.gather(part, length, reset)).collect()
+    }
+
+    /// The documents that step `step` reads, for messages.
+    pub(super) fn documents(&mut self, step: u64) -> String {
+        let blocks = self.blocks(step, &(0..self.config.batch()));
+        self.stream.told_documents(&blocks, self.config.sequence_length)
     }
 }
 
 /// The order of `count` blocks in one epoch: a Fisher-Yates shuffle by ChaCha8 on a stream of its own.
 fn permutation(seed: u64, epoch: u64, count: u32) -> Vec<u32> {
     let mut order: Vec<u32> = (0..count).collect();
-    order.shuffle(&mut stream(seed, &format!("epoch {epoch}")));
+    order.shuffle(&mut init::stream(seed, &format!("epoch {epoch}")));
     order
-}
-
-/// Inputs and targets `[b, S]` of a block tensor `[b, S + 1]`: the targets stand one to the right.
-pub(super) fn shifted(block: &Tensor) -> Result<(Tensor, Tensor)> {
-    let length = block.size2()?.1 - 1;
-    Ok((block.f_narrow(1, 0, length)?.f_contiguous()?, block.f_narrow(1, 1, length)?.f_to_kind(Kind::Int64)?.f_contiguous()?))
 }
 
 #[cfg(test)]
@@ -140,13 +130,35 @@ mod tests {
     #[test]
     fn sequential_blocks_overlap_by_one_token_and_wrap() {
         let mut batches = batches(Order::Sequential);
-        let parts = batches.step(4, Device::Cpu).unwrap();
-        let rows: Vec<Vec<i64>> = parts.iter().flat_map(|part| Vec::<Vec<i64>>::try_from(part).unwrap()).collect();
-        assert_eq!(parts.iter().map(|part| part.size()).collect::<Vec<_>>(), [[2, 5], [1, 5]]);
+        let parts = batches.step(4, &(0..3)).unwrap();
+        let rows: Vec<Vec<i64>> = parts.iter().flat_map(|part| Vec::<Vec<i64>>::try_from(&part.ids).unwrap()).collect();
+        assert_eq!(parts.iter().map(|part| part.ids.size()).collect::<Vec<_>>(), [[2, 5], [1, 5]]);
         assert_eq!(rows, [[36, 37, 38, 39, 40], [0, 1, 2, 3, 4], [4, 5, 6, 7, 8]]);
-        let (inputs, targets) = shifted(&parts[1]).unwrap();
+        let (inputs, targets) = parts[1].shifted().unwrap();
         assert_eq!(Vec::<Vec<i64>>::try_from(inputs).unwrap(), [[4, 5, 6, 7]]);
         assert_eq!(Vec::<Vec<i64>>::try_from(targets).unwrap(), [[5, 6, 7, 8]]);
+    }
+
+    #[test]
+    fn shares_of_a_step_are_its_sequences_in_order() {
+        let mut batches = batches(Order::Shuffled);
+        let mut rows = |share: Range<usize>| {
+            let parts = batches.step(2, &share).unwrap();
+            parts.iter().flat_map(|part| Vec::<Vec<i64>>::try_from(&part.ids).unwrap()).collect::<Vec<_>>()
+        };
+        let (first, rest, whole) = (rows(0..1), rows(1..3), rows(0..3));
+        assert_eq!([first, rest].concat(), whole);
+    }
+
+    #[test]
+    fn a_thread_gives_the_same_batches() {
+        let mut batches = batches(Order::Shuffled);
+        let ahead = Prefetch::start(batches.clone(), 3..6, 0..3).unwrap();
+        for step in 3..6 {
+            let (found, expected) = (ahead.next().unwrap(), batches.step(step, &(0..3)).unwrap());
+            assert!(found.iter().zip(&expected).all(|(found, expected)| found.ids == expected.ids));
+        }
+        assert!(ahead.next().is_err());
     }
 
     #[test]

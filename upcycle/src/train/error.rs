@@ -23,14 +23,16 @@ pub enum TrainError {
     #[error("{0} already holds a training run: resume it, or name another folder")]
     Occupied(PathBuf),
     /// The weights give a loss or gradient that is NaN or infinite; the newest ones that did not are on disk where `checkpoint` says.
-    #[error("after step {step}, {what} is {value}: {}", last_good(.checkpoint.as_deref()))]
+    #[error("step {step}: {what} is {value}{}: {}", read(documents), last_good(.checkpoint.as_deref()))]
     NonFinite {
-        /// Steps done.
+        /// The step that found it, counted from 1.
         step: u64,
         /// Which quantity.
         what: &'static str,
         /// Its value.
         value: f64,
+        /// Numbers of the documents that the step read, counted from 0 in the order of the corpus; empty where it is not they that matter.
+        documents: String,
         /// The newest checkpoint of finite loss, where there is one.
         checkpoint: Option<PathBuf>,
     },
@@ -69,6 +71,10 @@ impl TrainError {
     pub fn checkpoint(path: impl AsRef<Path>, reason: impl Into<String>) -> Self {
         Self::Checkpoint { path: path.as_ref().to_path_buf(), reason: reason.into() }
     }
+}
+
+fn read(documents: &str) -> String {
+    if documents.is_empty() { String::new() } else { format!(" on documents {documents} of the corpus") }
 }
 
 fn last_good(checkpoint: Option<&Path>) -> String {

@@ -13,22 +13,24 @@ use tch::{Device, Kind, Tensor};
 use super::error::{Result, TrainError};
 use crate::companions;
 
-/// A tensor in memory as a file takes it: f32, contiguous, on the CPU.
+/// A tensor in memory as a file takes it: contiguous, on the CPU.
 struct Plain {
     shape: Vec<usize>,
+    dtype: Dtype,
     tensor: Tensor,
 }
 
 impl Plain {
     fn new(tensor: &Tensor) -> Result<Self> {
-        let tensor = tensor.f_detach()?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?.f_contiguous()?;
-        Ok(Self { shape: tensor.size().iter().map(|&size| size as usize).collect(), tensor })
+        let dtype = dtype(tensor.kind())?;
+        let tensor = tensor.f_detach()?.f_to_device(Device::Cpu)?.f_contiguous()?;
+        Ok(Self { shape: tensor.size().iter().map(|&size| size as usize).collect(), dtype, tensor })
     }
 }
 
 impl View for Plain {
     fn dtype(&self) -> Dtype {
-        Dtype::F32
+        self.dtype
     }
 
     fn shape(&self) -> &[usize] {
@@ -36,16 +38,25 @@ impl View for Plain {
     }
 
     fn data(&self) -> Cow<'_, [u8]> {
-        // SAFETY: the tensor is contiguous f32 in host memory, holds `data_len` bytes, and lives as long as the slice.
+        // SAFETY: the tensor is contiguous in host memory, holds `data_len` bytes, and lives as long as the slice.
         Cow::Borrowed(unsafe { std::slice::from_raw_parts(self.tensor.data_ptr().cast(), self.data_len()) })
     }
 
     fn data_len(&self) -> usize {
-        self.tensor.numel() * size_of::<f32>()
+        self.tensor.numel() * self.tensor.kind().elt_size_in_bytes()
     }
 }
 
-/// Writes parameters as a safetensors file, packed ones as their parts, in f32.
+/// The file's name of an element type that training knows.
+pub(super) fn dtype(kind: Kind) -> Result<Dtype> {
+    match kind {
+        Kind::Float => Ok(Dtype::F32),
+        Kind::BFloat16 => Ok(Dtype::BF16),
+        other => Err(TrainError::Recipe(format!("tensors of {other:?} are not written to checkpoints, expected f32 or bf16"))),
+    }
+}
+
+/// Writes parameters as a safetensors file, packed ones as their parts, in their own types.
 ///
 /// # Errors
 /// When the file cannot be written.
@@ -65,7 +76,7 @@ pub(super) fn write_parameters<'a>(path: &Path, parameters: impl Iterator<Item =
 /// # Errors
 /// When a file cannot be written.
 pub(super) fn write_model(folder: &Path, model: &Model) -> Result<()> {
-    write_json(&folder.join("config.json"), &model.config.to_json("float32"))?;
+    write_json(&folder.join("config.json"), &model.config.to_json(if model.kind() == Kind::BFloat16 { "bfloat16" } else { "float32" }))?;
     write_parameters(&folder.join("model.safetensors"), model.parameters().iter())
 }
 

@@ -17,7 +17,7 @@ use super::losses::Evaluation;
 #[serde(untagged)]
 pub enum Line {
     /// An optimizer step.
-    Step(StepMetrics),
+    Step(Box<StepMetrics>),
     /// A measurement on held-out tokens.
     Validation(ValidationMetrics),
 }
@@ -69,6 +69,16 @@ pub struct StepMetrics {
     pub expert_load: Option<Vec<ExpertLoad>>,
     /// Tokens per second of this step.
     pub tokens_per_second: f64,
+    /// Floating-point operations a second that the model asks for in forward and backward passes; what is computed twice counts once. This
+    /// and what follows are absent in files of earlier versions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flops_per_second: Option<f64>,
+    /// The same as a share of the rate of a large matrix product on this machine (model FLOPs utilisation), where that was measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mfu: Option<f64>,
+    /// The most bytes the process held so far: on a GPU those of tensors there, on a CPU all that was resident.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
 }
 
 /// Where one layer's assignments went.
@@ -187,7 +197,7 @@ mod tests {
 
     fn step(step: u64) -> Line {
         let text = r#"{"step":0,"tokens":8,"loss":1.5,"lr":0.1,"grad_norm":2.0,"tokens_per_second":100.0}"#;
-        Line::Step(StepMetrics { step, ..serde_json::from_str(text).unwrap() })
+        Line::Step(Box::new(StepMetrics { step, ..serde_json::from_str(text).unwrap() }))
     }
 
     #[test]

@@ -1,19 +1,25 @@
-//! AdamW with decoupled weight decay (arXiv 1711.05101), written over tensors so that its state can be saved and resumed bit by bit.
+//! AdamW with decoupled weight decay (arXiv 1711.05101), its state in tensors that can be saved and resumed bit by bit.
 //!
-//! The arithmetic is that of `torch.optim.AdamW` (not fused), in place, in f32.
+//! The arithmetic is that of `torch.optim.AdamW(fused=True)`. Where parameters are bf16 and a master copy is kept, the update is made on the
+//! copy, in f32, and rounded into the parameter.
 
+mod clipping;
+
+use coppice_models::ext::training::{AdamWUpdate, Slots};
 use coppice_models::state::Parameter;
-use tch::{Tensor, no_grad_guard};
+use tch::{Device, Kind, Tensor, no_grad_guard};
 
-use super::error::{Result, TrainError};
-use super::recipe::OptimizerConfig;
+pub use self::clipping::{Norms, norms};
+use super::error::Result;
+use super::recipe::{OptimizerConfig, Precision};
 
-/// A parameter with its two moments.
+/// A parameter with what the optimizer keeps of it.
 #[derive(Debug)]
 struct Slot {
     parameter: Parameter,
-    mean: Parameter,   // exponential average of the gradient, named exp_avg.{name}
-    square: Parameter, // exponential average of its square, named exp_avg_sq.{name}
+    master: Option<Parameter>, // the parameter in f32, named master.{name}
+    mean: Parameter,           // exponential average of the gradient, named exp_avg.{name}
+    square: Parameter,         // exponential average of its square, named exp_avg_sq.{name}
     weight_decay: f64,
 }
 
@@ -26,16 +32,34 @@ pub struct AdamW {
     updates: u64,
 }
 
+/// How one update is made.
+#[derive(Debug, Clone, Copy)]
+pub struct Update<'a> {
+    /// Learning rate.
+    pub rate: f64,
+    /// Gradients are divided by this scalar tensor, f32.
+    pub grad_scale: Option<&'a Tensor>,
+    /// The update is left out where this scalar tensor, f32, is 1.
+    pub found_inf: Option<&'a Tensor>,
+}
+
 impl AdamW {
     /// An optimizer of those `parameters` that gradients train, which begin to require gradients; `weight_decay` gives the decay of each by
     /// its name.
     ///
     /// # Errors
-    /// When libtorch cannot allocate the moments.
-    pub fn new(parameters: Vec<Parameter>, betas: [f64; 2], eps: f64, weight_decay: impl Fn(&str) -> f64) -> Result<Self> {
-        let slots = parameters.into_iter().filter(|parameter| parameter.trained).map(|parameter| {
+    /// When libtorch cannot allocate the state.
+    pub fn new(
+        parameters: Vec<Parameter>,
+        betas: [f64; 2],
+        eps: f64,
+        precision: Precision,
+        weight_decay: impl Fn(&str) -> f64,
+    ) -> Result<Self> {
+        let trained = parameters.into_iter().filter(|parameter| parameter.trained);
+        let slots = trained.map(|parameter| {
             let weight_decay = weight_decay(&parameter.name);
-            Slot::new(parameter, weight_decay)
+            Slot::new(parameter, weight_decay, precision)
         });
         Ok(Self { slots: slots.collect::<Result<_>>()?, betas, eps, updates: 0 })
     }
@@ -45,9 +69,25 @@ impl AdamW {
         self.slots.iter().map(|slot| &slot.parameter)
     }
 
-    /// First and second moments, named `exp_avg.{parameter}` and `exp_avg_sq.{parameter}`, packed like their parameters.
-    pub fn moments(&self) -> impl Iterator<Item = &Parameter> {
-        self.slots.iter().flat_map(|slot| [&slot.mean, &slot.square])
+    /// All that is kept of the parameters, packed like them: moments, named `exp_avg.{parameter}` and `exp_avg_sq.{parameter}`, and master
+    /// copies, `master.{parameter}`.
+    pub fn state(&self) -> impl Iterator<Item = &Parameter> {
+        self.slots.iter().flat_map(|slot| [Some(&slot.mean), Some(&slot.square), slot.master.as_ref()].into_iter().flatten())
+    }
+
+    /// Takes the master copies from `exact`, which gives the f32 value of a stored parameter by its name: what a model that was loaded in
+    /// bf16 has lost of a file in f32.
+    ///
+    /// # Errors
+    /// Those of `exact`, and when a shape is not the parameter's.
+    pub fn take_masters(&mut self, exact: impl Fn(&str) -> Result<Tensor>) -> Result<()> {
+        let _guard = no_grad_guard();
+        for (slot, master) in self.slots.iter().filter_map(|slot| Some((slot, slot.master.as_ref()?))) {
+            for ((name, _), (_, mut target)) in slot.parameter.stored()?.into_iter().zip(master.stored()?) {
+                target.f_copy_(&exact(&name)?)?;
+            }
+        }
+        Ok(())
     }
 
     /// How many updates were made.
@@ -60,53 +100,73 @@ impl AdamW {
         self.updates = updates;
     }
 
-    /// One update with learning rate `rate`; `gradients` in the order of [`AdamW::parameters`].
+    /// One update by `gradients`, in the order of [`AdamW::parameters`].
     ///
     /// # Errors
     /// When a gradient's shape is not its parameter's.
-    pub fn update(&mut self, gradients: &[Tensor], rate: f64) -> Result<()> {
+    pub fn update(&mut self, gradients: &[Tensor], update: &Update) -> Result<()> {
         let _guard = no_grad_guard();
         self.updates += 1;
-        let rule = Rule::new(self.betas, self.eps, rate, self.updates);
-        self.slots.iter_mut().zip(gradients).try_for_each(|(slot, gradient)| slot.update(gradient, &rule))
+        let device = self.slots.first().map_or(Device::Cpu, |slot| slot.parameter.tensor.device());
+        let step = Tensor::f_full([], self.updates as f64, (Kind::Float, device))?;
+        let rule = AdamWUpdate {
+            rate: update.rate,
+            betas: self.betas,
+            eps: self.eps,
+            weight_decay: 0.0,
+            step: &step,
+            grad_scale: update.grad_scale,
+            found_inf: update.found_inf,
+        };
+        if self.slots.iter().any(|slot| slot.master.is_some()) {
+            return self.slots.iter().zip(gradients).try_for_each(|(slot, gradient)| slot.update_master(gradient, rule));
+        }
+        self.decays().into_iter().try_for_each(|weight_decay| self.update_all(gradients, AdamWUpdate { weight_decay, ..rule }))
     }
-}
 
-/// The scalars of one update.
-struct Rule {
-    betas: [f64; 2],
-    eps: f64,
-    rate: f64,
-    step: f64,     // learning rate over the first bias correction
-    unbiased: f64, // root of the second bias correction
-}
+    /// The weight decays in use.
+    fn decays(&self) -> Vec<f64> {
+        let mut decays: Vec<f64> = self.slots.iter().map(|slot| slot.weight_decay).collect();
+        decays.sort_by(f64::total_cmp);
+        decays.dedup();
+        decays
+    }
 
-impl Rule {
-    fn new(betas: [f64; 2], eps: f64, rate: f64, updates: u64) -> Self {
-        let correction = |beta: f64| 1.0 - beta.powf(updates as f64);
-        Self { betas, eps, rate, step: rate / correction(betas[0]), unbiased: correction(betas[1]).sqrt() }
+    /// Updates all parameters of one weight decay at once.
+    fn update_all(&self, gradients: &[Tensor], rule: AdamWUpdate) -> Result<()> {
+        let chosen = || self.slots.iter().zip(gradients).filter(|(slot, _)| slot.weight_decay.total_cmp(&rule.weight_decay).is_eq());
+        let [mut parameters, mut means, mut squares, mut pulls] = [const { Vec::new() }; 4];
+        for (slot, gradient) in chosen() {
+            parameters.push(&slot.parameter.tensor);
+            means.push(&slot.mean.tensor);
+            squares.push(&slot.square.tensor);
+            pulls.push(gradient);
+        }
+        Ok(rule.apply(Slots { parameters: &parameters, gradients: &pulls, means: &means, squares: &squares })?)
     }
 }
 
 impl Slot {
-    fn new(mut parameter: Parameter, weight_decay: f64) -> Result<Self> {
+    fn new(mut parameter: Parameter, weight_decay: f64, precision: Precision) -> Result<Self> {
         let _ = parameter.tensor.f_requires_grad_(true)?; // in place: the model holds the same tensor
-        let moment = |kind: &str| -> Result<Parameter> {
-            let tensor = parameter.tensor.f_detach()?.f_zeros_like()?;
-            Ok(Parameter { name: format!("{kind}.{}", parameter.name), tensor, packed: parameter.packed, trained: false })
-        };
-        Ok(Self { mean: moment("exp_avg")?, square: moment("exp_avg_sq")?, parameter, weight_decay })
+        let weights = parameter.tensor.f_detach()?;
+        let kept =
+            |kind: &str, tensor| Parameter { name: format!("{kind}.{}", parameter.name), tensor, packed: parameter.packed, trained: false };
+        let moment = || -> Result<Tensor> { Ok(Tensor::f_zeros(weights.size(), (precision.moments(), weights.device()))?) };
+        let (mean, square) = (kept("exp_avg", moment()?), kept("exp_avg_sq", moment()?));
+        let master = if precision.has_master() { Some(kept("master", weights.f_to_kind(Kind::Float)?)) } else { None };
+        Ok(Self { parameter, master, mean, square, weight_decay })
     }
 
-    fn update(&mut self, gradient: &Tensor, rule: &Rule) -> Result<()> {
-        let weights = &mut self.parameter.tensor;
-        if self.weight_decay > 0.0 {
-            let _ = weights.f_mul_scalar_(1.0 - rule.rate * self.weight_decay)?;
-        }
-        let _ = self.mean.tensor.f_lerp_(gradient, 1.0 - rule.betas[0])?;
-        let _ = self.square.tensor.f_lerp_(&gradient.f_square()?, 1.0 - rule.betas[1])?;
-        let scale = self.square.tensor.f_sqrt()?.f_div_scalar_(rule.unbiased)?.f_add_scalar_(rule.eps)?;
-        let _ = weights.f_add_(&self.mean.tensor.f_div(&scale)?.f_mul_scalar_(-rule.step)?)?;
+    /// Updates the master copy and rounds it into the parameter.
+    fn update_master(&self, gradient: &Tensor, rule: AdamWUpdate) -> Result<()> {
+        let Some(master) = &self.master else { return Ok(()) };
+        let gradient = gradient.f_to_kind(Kind::Float)?;
+        let (parameters, gradients) = ([&master.tensor], [&gradient]);
+        let (means, squares) = ([&self.mean.tensor], [&self.square.tensor]);
+        let slots = Slots { parameters: &parameters, gradients: &gradients, means: &means, squares: &squares };
+        AdamWUpdate { weight_decay: self.weight_decay, ..rule }.apply(slots)?;
+        self.parameter.tensor.shallow_clone().f_copy_(&master.tensor)?;
         Ok(())
     }
 }
@@ -127,41 +187,4 @@ impl OptimizerConfig {
 /// Whether a parameter is a router's matrix.
 pub fn is_router(name: &str) -> bool {
     name.ends_with(".mlp.gate.weight")
-}
-
-/// The L2 norm of all gradients together.
-///
-/// # Errors
-/// When libtorch fails.
-pub fn norm<'a>(gradients: impl IntoIterator<Item = &'a Tensor>) -> Result<f64> {
-    let norms = gradients.into_iter().map(Tensor::f_norm).collect::<std::result::Result<Vec<_>, _>>()?;
-    if norms.is_empty() {
-        return Ok(0.0);
-    }
-    Ok(Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?)
-}
-
-/// Scales gradients whose common norm is `norm` down to `limit`, as `torch.nn.utils.clip_grad_norm_` does; 0 = no limit.
-///
-/// # Errors
-/// When libtorch fails.
-pub fn clip(gradients: &mut [Tensor], norm: f64, limit: f64) -> Result<()> {
-    let factor = limit / (norm + 1e-6);
-    if limit > 0.0 && factor < 1.0 {
-        for gradient in gradients {
-            let _ = gradient.f_mul_scalar_(factor)?;
-        }
-    }
-    Ok(())
-}
-
-/// Every gradient, or the name of the first parameter that has none.
-///
-/// # Errors
-/// [`TrainError::NoGradient`].
-pub(super) fn all_defined<'a>(gradients: &[Tensor], parameters: impl Iterator<Item = &'a Parameter>) -> Result<()> {
-    match parameters.zip(gradients).find(|(_, gradient)| !gradient.defined()) {
-        Some((parameter, _)) => Err(TrainError::NoGradient(parameter.name.clone())),
-        None => Ok(()),
-    }
 }

@@ -1,14 +1,18 @@
 //! The settings of a training run, as a recipe states them. Unknown keys are refused.
 
+mod numerics;
+mod parallel;
 mod router;
 
 use serde::{Deserialize, Serialize};
 
+pub use self::numerics::{Precision, Recompute};
+pub use self::parallel::ParallelConfig;
 pub use self::router::{LogConfig, LossConfig, RoutingConfig};
 use super::error::{Result, TrainError};
 use super::schedule::Schedule;
 
-/// All settings of a run. Only `steps`, `sequence_length`, `batch_size` and `schedule.peak` must be stated.
+/// All settings of a run. Only `steps`, `sequence_length`, `batch_size` (or `batch_tokens`) and `schedule.peak` must be stated.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainConfig {
@@ -18,16 +22,29 @@ pub struct TrainConfig {
     /// `S`, predicted tokens per sequence.
     pub sequence_length: usize,
     /// Sequences per optimizer step.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub batch_size: usize,
+    /// The same in predicted tokens, a multiple of `sequence_length`; one of both is stated.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub batch_tokens: usize,
     /// Sequences per forward pass; 0 = the whole batch. Gradients are accumulated so that the mean over the batch's tokens is exact.
     #[serde(default)]
     pub micro_batch_size: usize,
     /// In which order the sequences come.
     #[serde(default)]
     pub order: Order,
+    /// Whether attention and positions begin anew at every document, as in the training of StableLM 2.
+    #[serde(default = "yes")]
+    pub reset_at_documents: bool,
     /// Seed of the data order and of the routers' noise.
     #[serde(default)]
     pub seed: u64,
+    /// Types of parameters, gradients and optimizer state.
+    #[serde(default)]
+    pub precision: Precision,
+    /// Layers that compute their activations twice to save memory.
+    #[serde(default)]
+    pub recompute: Recompute,
     /// Learning rate over the steps.
     pub schedule: Schedule,
     /// AdamW and gradient clipping.
@@ -48,6 +65,18 @@ pub struct TrainConfig {
     /// What stands in `metrics.jsonl`.
     #[serde(default)]
     pub log: LogConfig,
+    /// Spreading over processes.
+    #[serde(default)]
+    pub parallel: ParallelConfig,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &usize) -> bool {
+    *number == 0
 }
 
 /// In which order the sequences of the training tokens come.
@@ -104,25 +133,32 @@ pub struct ValidationConfig {
 pub struct CheckpointConfig {
     /// Steps between two checkpoints; 0 = only after the last step.
     pub every_steps: u64,
-    /// How many are kept; older ones are removed.
+    /// How many of the newest are kept; older ones are removed.
     pub keep_last: usize,
+    /// Those of every so many steps are never removed; 0 = none.
+    pub keep_every_steps: u64,
 }
 
 impl Default for CheckpointConfig {
     fn default() -> Self {
-        Self { every_steps: 0, keep_last: 2 }
+        Self { every_steps: 0, keep_last: 2, keep_every_steps: 0 }
     }
 }
 
 impl TrainConfig {
+    /// Sequences per optimizer step.
+    pub fn batch(&self) -> usize {
+        if self.batch_tokens == 0 { self.batch_size } else { self.batch_tokens / self.sequence_length.max(1) }
+    }
+
     /// Sequences per forward pass.
     pub fn micro_batch(&self) -> usize {
-        if self.micro_batch_size == 0 { self.batch_size } else { self.micro_batch_size.min(self.batch_size) }
+        if self.micro_batch_size == 0 { self.batch() } else { self.micro_batch_size.min(self.batch()) }
     }
 
     /// Predicted tokens per optimizer step.
     pub fn tokens_per_step(&self) -> u64 {
-        self.batch_size as u64 * self.sequence_length as u64
+        self.batch() as u64 * self.sequence_length as u64
     }
 
     /// Refuses values that cannot be trained with.
@@ -132,19 +168,31 @@ impl TrainConfig {
     pub fn check(&self) -> Result<()> {
         require(self.steps > 0, || "steps is 0, expected at least 1".into())?;
         require((1..=1 << 24).contains(&self.sequence_length), || outside("sequence_length", self.sequence_length, "1 to 2^24"))?;
-        require((1..=1 << 24).contains(&self.batch_size), || outside("batch_size", self.batch_size, "1 to 2^24"))?;
+        self.check_batch()?;
         self.schedule.check(self.steps)?;
         self.optimizer.check()?;
         self.losses.check()?;
         self.routing.check()?;
+        self.parallel.check()?;
         require(self.checkpoints.keep_last > 0, || "checkpoints.keep_last is 0, expected at least 1".into())
     }
 
-    /// The part of the recipe that decides the weights: runs may only be resumed with the same. Checkpoints, validation and log are
-    /// left out.
+    fn check_batch(&self) -> Result<()> {
+        let (tokens, length) = (self.batch_tokens, self.sequence_length);
+        require(tokens == 0 || self.batch_size == 0, || "batch_size and batch_tokens are both stated, expected one".into())?;
+        require(tokens.is_multiple_of(length), || outside("batch_tokens", tokens, &format!("the multiples of sequence_length, {length}")))?;
+        require((1..=1 << 24).contains(&self.batch()), || outside("batch_size", self.batch(), "1 to 2^24"))
+    }
+
+    /// The part of the recipe that decides the weights: runs may only be resumed with the same. Checkpoints, validation, log
+    /// and what only moves the work elsewhere are left out.
     pub fn decisive(&self) -> Self {
         Self {
+            batch_size: self.batch(),
+            batch_tokens: 0,
             micro_batch_size: self.micro_batch(),
+            recompute: Recompute::default(),
+            parallel: ParallelConfig::default(),
             validation: ValidationConfig::default(),
             checkpoints: CheckpointConfig::default(),
             log: LogConfig::default(),

@@ -12,22 +12,24 @@ use tch::{Device, Kind};
 use super::balancing::Coefficients;
 use super::checkpoint::{self, State};
 use super::clock::Clock;
-use super::data::{Batches, TokenStream};
+use super::data::{Batches, Prefetch, TokenStream};
 use super::error::{Result, TrainError};
 use super::export::export;
-use super::losses::{Evaluation, evaluate_loss};
+use super::hardware::Hardware;
+use super::losses::{Cut, Evaluation, evaluate_loss};
 use super::metrics::{Line, MetricsLog, ValidationMetrics};
 use super::notes::notes;
 use super::optimizer::AdamW;
 use super::progress::{Event, Outcome, Resume};
-use super::recipe::TrainConfig;
+use super::recipe::{Precision, TrainConfig};
+use super::step::Layout;
 
-/// A model in memory of its own, in f32, as training needs it.
+/// A model in memory of its own, in the type of its parameters, as training needs it.
 ///
 /// # Errors
 /// When a tensor cannot be read.
-pub fn load_for_training(checkpoint: &Checkpoint, device: Device) -> Result<Model> {
-    Ok(Model::new(&Stored { checkpoint, kind: Kind::Float, device, owned: true }, &checkpoint.config, device)?)
+pub fn load_for_training(checkpoint: &Checkpoint, precision: Precision, device: Device) -> Result<Model> {
+    Ok(Model::new(&Stored { checkpoint, kind: precision.parameters(), device, owned: true }, &checkpoint.config, device)?)
 }
 
 /// Trains one model in one run folder.
@@ -36,6 +38,9 @@ pub struct Trainer {
     model: Model,
     config: TrainConfig,
     optimizer: AdamW,
+    layout: Layout,
+    recompute: Vec<bool>,
+    hardware: Hardware,
     coefficients: Coefficients,
     batches: Batches,
     tokens_hash: String,
@@ -43,11 +48,12 @@ pub struct Trainer {
     valid: Option<TokenStream>,
     folder: PathBuf,
     companions: Option<PathBuf>,
+    accepts_changes: bool,
 }
 
 impl Trainer {
-    /// A trainer of `model`, which must own its f32 weights ([`load_for_training`], or a random initialisation), on `train` tokens,
-    /// measured on `valid` tokens, writing below `folder`. Nothing is written before [`Trainer::run`].
+    /// A trainer of `model`, which must own its weights in the recipe's precision ([`load_for_training`], or a random initialisation), on
+    /// `train` tokens, measured on `valid` tokens, writing below `folder`. Nothing is written before [`Trainer::run`].
     ///
     /// # Errors
     /// A sentence on the recipe's key, the token or the property of the model that cannot be trained with.
@@ -61,13 +67,49 @@ impl Trainer {
         config.check()?;
         check_model(&model, &config)?;
         [Some(&train), valid.as_ref()].into_iter().flatten().try_for_each(|stream| stream.check(model.config.vocab_size))?;
+        let recompute = config.recompute.resolve(model.layers.len()).map_err(|error| TrainError::Recipe(format!("recompute: {error}")))?;
         let settings = &config.optimizer;
-        let optimizer = AdamW::new(model.parameters(), settings.betas, settings.eps, |name| settings.decay_of(name))?;
-        let (tokens_hash, blocks) = (train.hash(), train.blocks(config.sequence_length));
-        let batches = Batches::new(train, &config)?;
-        let coefficients = Coefficients::new(&model, &config.losses);
-        let folder = folder.as_ref().to_path_buf();
-        Ok(Self { model, config, optimizer, coefficients, batches, tokens_hash, blocks, valid, folder, companions: None })
+        let optimizer = AdamW::new(model.parameters(), settings.betas, settings.eps, config.precision, |name| settings.decay_of(name))?;
+        Ok(Self {
+            layout: Layout::new(&model, optimizer.parameters()),
+            hardware: Hardware::new(&model.config, &config, model.device())?,
+            coefficients: Coefficients::new(&model, &config.losses),
+            tokens_hash: train.hash(),
+            blocks: train.blocks(config.sequence_length),
+            batches: Batches::new(train, &config)?,
+            folder: folder.as_ref().to_path_buf(),
+            companions: None,
+            accepts_changes: false,
+            model,
+            config,
+            optimizer,
+            recompute,
+            valid,
+        })
+    }
+
+    /// Takes the master copies, where there are any, from the checkpoint the model was loaded from.
+    ///
+    /// # Errors
+    /// When a tensor cannot be read.
+    pub fn with_masters_of(mut self, checkpoint: &Checkpoint) -> Result<Self> {
+        let device = self.model.device();
+        self.optimizer.take_masters(|name| Ok(checkpoint.load(name, Kind::Float, device)?))?;
+        Ok(self)
+    }
+
+    /// Resumes checkpoints of a run with another recipe or other tokens too, and says in what they differ.
+    #[must_use]
+    pub fn accepting_changes(self, accepts_changes: bool) -> Self {
+        Self { accepts_changes, ..self }
+    }
+
+    /// Measures throughput against the machine's rate of matrix products, which takes a second at most.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn with_measured_rate(self) -> Result<Self> {
+        Ok(Self { hardware: self.hardware.measured(self.model.kind())?, ..self })
     }
 
     /// Copies the tokenizer files of `source` into the exported model.
@@ -97,15 +139,16 @@ impl Trainer {
         let first = self.start(resume, progress)?;
         let mut log = MetricsLog::open(&self.metrics_path(), first)?;
         let mut clock = Clock::new(first, &self.config);
+        let batches = Prefetch::start(self.batches.clone(), first + 1..self.config.steps + 1, 0..self.config.batch())?;
         let mut validation = None;
         for step in first + 1..=self.config.steps {
             if interrupted.load(Ordering::Relaxed) {
                 let checkpoint = self.save(step - 1, &log, progress)?;
                 return Ok(Outcome::Interrupted { step: step - 1, checkpoint });
             }
-            let metrics = self.step(step, &mut clock)?;
+            let metrics = self.step(step, batches.next()?, &mut clock)?;
             progress(&Event::Step(clock.progress(&metrics)));
-            log.write(&Line::Step(metrics))?;
+            log.write(&Line::Step(Box::new(metrics)))?;
             validation = self.validate(step, &mut log, progress)?;
             if self.due(step, self.config.checkpoints.every_steps) {
                 self.save(step, &log, progress)?;
@@ -128,25 +171,47 @@ impl Trainer {
         std::fs::create_dir_all(&checkpoints).map_err(|source| TrainError::io(&checkpoints, source))?;
         checkpoint::clear_unfinished(&checkpoints)?;
         let Some((path, state)) = found else { return Ok(0) };
-        checkpoint::restore(&path, &state, &self.state(state.step)?, &self.model, &mut self.optimizer)?;
+        self.same_run(&path, &state, progress)?;
+        checkpoint::restore(&path, &state, &self.model, &mut self.optimizer)?;
         self.coefficients.restore(&path, &state.balance_coefficients, &self.config.losses)?;
         progress(&Event::Resumed { step: state.step, path: &path });
         Ok(state.step)
+    }
+
+    /// Says in what the run of a checkpoint differs from this one, and refuses it unless changes are accepted.
+    fn same_run(&self, path: &Path, found: &State, progress: &mut dyn FnMut(&Event)) -> Result<()> {
+        let differences = self.state(found.step)?.differences(found).join("; ");
+        if differences.is_empty() {
+            return Ok(());
+        }
+        if !self.accepts_changes {
+            return Err(TrainError::checkpoint(path, format!("was made by another run: {differences}")));
+        }
+        progress(&Event::Note { text: &format!("{} was made by another run, which goes on as this one: {differences}", path.display()) });
+        Ok(())
     }
 
     /// Measures held-out tokens where this step asks for it.
     fn validate(&self, step: u64, log: &mut MetricsLog, progress: &mut dyn FnMut(&Event)) -> Result<Option<Evaluation>> {
         let Some(stream) = self.valid.as_ref().filter(|_| self.due(step, self.config.validation.every_steps)) else { return Ok(None) };
         let evaluation = self.evaluate(stream)?;
-        self.finite(step, "the loss on held-out tokens", evaluation.loss)?;
+        if !evaluation.loss.is_finite() {
+            let (what, value, checkpoint) = ("the loss on held-out tokens", evaluation.loss, self.older_than(step)?);
+            return Err(TrainError::NonFinite { step, what, value, documents: String::new(), checkpoint });
+        }
         log.write(&Line::Validation(ValidationMetrics { step, validation: evaluation }))?;
         progress(&Event::Validated { step, evaluation });
         Ok(Some(evaluation))
     }
 
     fn evaluate(&self, stream: &TokenStream) -> Result<Evaluation> {
-        let (length, batch) = (self.config.sequence_length, self.config.micro_batch());
-        evaluate_loss(&self.model, stream, length, batch, self.config.validation.max_tokens)
+        let cut = Cut {
+            sequence_length: self.config.sequence_length,
+            batch: self.config.micro_batch(),
+            max_tokens: self.config.validation.max_tokens,
+            reset_at_documents: self.config.reset_at_documents,
+        };
+        evaluate_loss(&self.model, stream, cut)
     }
 
     /// Whether something done every so many steps, and after the last one, is due.
@@ -157,7 +222,7 @@ impl Trainer {
     fn save(&self, step: u64, log: &MetricsLog, progress: &mut dyn FnMut(&Event)) -> Result<PathBuf> {
         log.sync()?;
         let path = checkpoint::save(&self.checkpoints(), &self.model, &self.optimizer, &self.state(step)?)?;
-        checkpoint::prune(&self.checkpoints(), self.config.checkpoints.keep_last)?;
+        checkpoint::prune(&self.checkpoints(), &self.config.checkpoints)?;
         progress(&Event::Saved { step, path: &path });
         Ok(path)
     }
@@ -186,10 +251,11 @@ impl Trainer {
 
 /// Refuses a model whose weights cannot be written to, or that cannot read the recipe's sequences.
 fn check_model(model: &Model, config: &TrainConfig) -> Result<()> {
-    if model.is_mapped() || model.kind() != Kind::Float {
-        return Err(TrainError::Recipe(
-            "training needs a model that owns f32 weights, this one reads a file's (see load_for_training)".into(),
-        ));
+    let kind = config.precision.parameters();
+    if model.is_mapped() || model.kind() != kind {
+        let found = model.kind();
+        let sentence = format!("training needs a model that owns weights of {kind:?}, not {found:?} or a file's (see load_for_training)");
+        return Err(TrainError::Recipe(sentence));
     }
     let (length, context) = (config.sequence_length, model.config.max_position_embeddings);
     if length as i64 > context {

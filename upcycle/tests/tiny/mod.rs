@@ -86,7 +86,7 @@ pub(crate) fn run(trainer: &mut Trainer, resume: Resume) -> Result<Outcome, Trai
 /// Weights, balancing biases, moments and number of updates, bit for bit.
 pub(crate) fn bits(trainer: &Trainer) -> (Vec<Vec<u32>>, u64) {
     let parameters = trainer.model().parameters();
-    let all = parameters.iter().chain(trainer.optimizer().moments());
+    let all = parameters.iter().chain(trainer.optimizer().state());
     let flat = |tensor: &Tensor| Vec::<f32>::try_from(tensor.detach().flatten(0, -1)).unwrap();
     (all.map(|p| flat(&p.tensor).into_iter().map(f32::to_bits).collect()).collect(), trainer.optimizer().updates())
 }
@@ -94,12 +94,18 @@ pub(crate) fn bits(trainer: &Trainer) -> (Vec<Vec<u32>>, u64) {
 /// The metrics without what depends on the clock.
 pub(crate) fn metrics(folder: &Path) -> Vec<Line> {
     let timeless = |line| match line {
-        Line::Step(step) => Line::Step(StepMetrics { tokens_per_second: 0.0, ..step }),
+        Line::Step(step) => Line::Step(Box::new(StepMetrics {
+            tokens_per_second: 0.0,
+            flops_per_second: None,
+            mfu: None,
+            peak_memory_bytes: None,
+            ..*step
+        })),
         other => other,
     };
     read(&folder.join("metrics.jsonl")).unwrap().into_iter().map(timeless).collect()
 }
 
 pub(crate) fn step_lines(folder: &Path) -> Vec<StepMetrics> {
-    metrics(folder).into_iter().filter_map(|line| if let Line::Step(step) = line { Some(step) } else { None }).collect()
+    metrics(folder).into_iter().filter_map(|line| if let Line::Step(step) = line { Some(*step) } else { None }).collect()
 }

@@ -65,7 +65,7 @@ impl Lab<'_> {
                 json!({ "base": base.key, "phase": config, "passes": self.recipe.continued.passes, "branches": branches, "index": index });
             let name = self.stage(&format!("branch-{}-{seed}-{index}", arm.name));
             stages.run(&name, &inputs, |folder| {
-                let model = load_for_training(&Checkpoint::open(base.folder.join("model"))?, self.device)?;
+                let model = load_for_training(&Checkpoint::open(base.folder.join("model"))?, config.precision, self.device)?;
                 self.train(model, config.clone(), Span::Branch(branches, index), tokenizer, folder, &name)
             })
         };
@@ -89,7 +89,7 @@ impl Lab<'_> {
         self.feed_router(&mut options, &dense, tokenizer)?;
         upcycle(&sources, &options, &target, &mut |_| {}, interrupted()).map_err(stopped)?;
         let ids = self.data.validation_tokens(&tokenizer.folder)?;
-        let ids: Vec<i64> = ids.into_iter().take(PROBE).map(i64::from).collect();
+        let ids: Vec<i64> = ids.tokens.into_iter().take(PROBE).map(i64::from).collect();
         let probe = Probe::Text(ids.chunks(longest(&dense)).map(<[i64]>::to_vec).collect());
         let report = compare(&dense, &Checkpoint::open(&target)?, &probe, &mut |_, _| {}, interrupted()).map_err(stopped)?;
         card::add_report(&target, &report)?;
@@ -101,7 +101,7 @@ impl Lab<'_> {
         match options.router_init {
             RouterInit::Kmeans => {
                 let ids = self.data.tokens(Span::Pretrain, self.recipe, &tokenizer.folder)?;
-                let ids: Vec<i64> = ids.into_iter().take(SAMPLE).map(i64::from).collect();
+                let ids: Vec<i64> = ids.tokens.into_iter().take(SAMPLE).map(i64::from).collect();
                 options.router_sample = ids.chunks(longest(dense)).map(<[i64]>::to_vec).collect();
             }
             RouterInit::Hidden | RouterInit::HiddenAvg | RouterInit::CheapEmbed => {

@@ -1,59 +1,60 @@
 //! Next-token cross entropy, chunk by chunk of the logits.
 
-use tch::{Kind, Reduction, Tensor};
+use tch::{Kind, Reduction, Tensor, no_grad_guard};
 
-use crate::train::error::{Result, TrainError};
+use crate::train::error::Result;
 
-// T tokens, D hidden, V vocabulary.
+// T tokens, C tokens of a chunk, D hidden, V vocabulary.
 
-/// Logits kept at a time, in elements (8 MiB in f32): the chunk stays in the cache, and a vocabulary of 100,000 in memory.
-const CHUNK: i64 = 1 << 21;
+/// Logits kept at a time, in elements (100 MiB in f32).
+const CHUNK: i64 = 25 << 20;
 
 /// What the head gives back for a batch.
 #[derive(Debug)]
-pub struct HeadGradients {
-    /// Summed cross entropy, nats.
+pub struct Head {
+    /// Summed cross entropy, nats, f32.
     pub loss: Tensor,
     /// Gradient at the hidden states, `[T, D]`.
-    pub hidden: Tensor,
-    /// Gradient at the head, `[V, D]`.
-    pub head: Tensor,
+    pub pull: Tensor,
 }
 
-/// Cross entropy of `targets [T]` under the head `[V, D]` over `hidden [T, D]`, and the gradients of `scale` times it: chunk by chunk,
-/// so that no more than a chunk's logits exist at a time.
+/// Cross entropy of `targets [T]` under the head `[V, D]` over `hidden [T, D]`, and the gradients of `scale` times it: the one at the head
+/// is added to `gradient [V, D]`. Chunk by chunk, so that no more than a chunk's logits exist at a time; they are normalised in f32.
 ///
 /// # Errors
 /// When the shapes do not match.
-pub fn cross_entropy_gradients(hidden: &Tensor, head: &Tensor, targets: &Tensor, scale: f64) -> Result<HeadGradients> {
-    let hidden = hidden.f_detach()?;
+pub fn cross_entropy_gradients(hidden: &Tensor, head: &Tensor, targets: &Tensor, scale: f64, gradient: &mut Tensor) -> Result<Head> {
+    let _guard = no_grad_guard();
     let mut loss = Tensor::f_zeros([], (Kind::Float, hidden.device()))?;
-    let (mut at_hidden, mut at_head) = (Vec::new(), None);
-    for (start, rows) in chunks(&hidden, head)? {
-        let mut part = hidden.f_narrow(0, start, rows)?.f_detach()?;
-        let _ = part.f_requires_grad_(true)?;
-        let sum = summed(&part, head, &targets.f_narrow(0, start, rows)?)?;
-        let gradients = Tensor::f_run_backward(&[sum.f_mul_scalar(scale)?], &[&part, head], false, false)?;
-        let [hidden, head] = <[Tensor; 2]>::try_from(gradients).map_err(|_| TrainError::NoGradient("lm_head.weight".into()))?;
-        let _ = loss.f_add_(&sum.f_detach()?)?;
-        at_hidden.push(hidden);
-        at_head = Some(added(at_head, head)?);
+    let pull = hidden.f_empty_like()?;
+    for (start, rows) in chunks(hidden, head)? {
+        let (part, targets) = (hidden.f_narrow(0, start, rows)?, targets.f_narrow(0, start, rows)?.f_unsqueeze(1)?);
+        let mut log_p = part.f_linear(head, None::<&Tensor>)?.f_log_softmax(-1, Kind::Float)?; // [C, V]
+        let _ = loss.f_sub_(&log_p.f_gather(1, &targets, false)?.f_sum(Kind::Float)?)?;
+        let mut at_logits = log_p.f_exp_()?;
+        let _ = at_logits.f_scatter_add_(1, &targets, &targets.f_full_like(-1.0)?.f_to_kind(Kind::Float)?)?;
+        let at_logits = at_logits.f_mul_scalar_(scale)?.f_to_kind(head.kind())?;
+        pull.f_narrow(0, start, rows)?.f_copy_(&at_logits.f_matmul(head)?)?;
+        add_product(gradient, &at_logits, &part)?;
     }
-    let head = at_head.ok_or_else(|| TrainError::Tokens("an empty batch".into()))?;
-    Ok(HeadGradients { loss, hidden: Tensor::f_cat(&at_hidden, 0)?, head })
+    Ok(Head { loss, pull })
 }
 
-/// Adds `gradient` to what was accumulated, in place.
-pub(in crate::train) fn added(sum: Option<Tensor>, gradient: Tensor) -> Result<Tensor> {
-    match sum {
-        None => Ok(gradient),
-        Some(mut sum) => Ok(sum.f_add_(&gradient)?),
-    }
+/// Adds `aᵀ b` to `sum`, `a [C, V]`, `b [C, D]`.
+fn add_product(sum: &mut Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
+    let a = a.f_transpose(0, 1)?;
+    let _ = if sum.kind() == a.kind() { sum.f_addmm_(&a, b)? } else { sum.f_add_(&a.f_matmul(b)?)? };
+    Ok(())
+}
+
+/// Tokens of one chunk over a vocabulary of `vocabulary`.
+pub(in crate::train) fn chunk_rows(vocabulary: i64) -> i64 {
+    (CHUNK / vocabulary).max(1)
 }
 
 /// First row and number of rows of each chunk of `hidden [T, D]`.
 pub(super) fn chunks(hidden: &Tensor, head: &Tensor) -> Result<Vec<(i64, i64)>> {
-    let (tokens, rows) = (hidden.size2()?.0, (CHUNK / head.size2()?.0).max(1));
+    let (tokens, rows) = (hidden.size2()?.0, chunk_rows(head.size2()?.0));
     Ok((0..tokens).step_by(rows as usize).map(|start| (start, rows.min(tokens - start))).collect())
 }
 

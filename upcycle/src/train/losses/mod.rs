@@ -9,7 +9,7 @@ mod router_z;
 
 pub use adaptive::Adaptive;
 pub use balance::{BalanceLevel, global_batch, micro_batch, probabilities, sequence};
-pub(super) use cross_entropy::added;
-pub use cross_entropy::{HeadGradients, cross_entropy_gradients};
-pub use evaluation::{Evaluation, evaluate_loss};
+pub(super) use cross_entropy::chunk_rows;
+pub use cross_entropy::{Head, cross_entropy_gradients};
+pub use evaluation::{Cut, Evaluation, evaluate_loss};
 pub use router_z::router_z;

@@ -1,65 +1,56 @@
-//! The router losses of one micro-batch, layer by layer.
+//! The router losses of one layer on one micro-batch.
 
 use coppice_models::moe::Routing;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use super::Step;
 use crate::train::error::Result;
 use crate::train::experts::Tally;
-use crate::train::losses::{BalanceLevel, added, global_batch, micro_batch, router_z, sequence};
+use crate::train::losses::{BalanceLevel, global_batch, micro_batch, router_z, sequence};
 
-// L routed layers, S tokens of a sequence.
+// S tokens of a sequence.
 
-/// Balance and z-loss of every routed layer.
+/// Balance and z-loss of one routed layer, scalars in f32.
 #[derive(Debug)]
-pub(super) struct RouterLosses {
-    /// `[L]`; none with expert choice, which is balanced by construction.
+pub(super) struct RouterLoss {
+    /// None with expert choice, which is balanced by construction.
     pub(super) balance: Option<Tensor>,
-    /// `[L]`.
     pub(super) z: Tensor,
 }
 
-impl RouterLosses {
-    /// Those of a micro-batch with sequences of `length`, before which the step has `seen` others; none where no layer is routed.
-    pub(super) fn new(step: &Step, routings: &[Routing], length: i64, seen: &[Tally]) -> Result<Option<Self>> {
-        let Some(moe) = &step.model.config.moe else { return Ok(None) };
-        let balance = |(layer, routing): (usize, &Routing)| match step.config.losses.balance_level {
-            BalanceLevel::MicroBatch => micro_batch(routing, moe.gate),
-            BalanceLevel::Sequence => sequence(routing, moe.gate, length),
-            BalanceLevel::GlobalBatch => global_batch(routing, moe.gate, &so_far(routing, seen.get(layer))?),
+impl RouterLoss {
+    /// Those of a micro-batch with sequences of `length`, before which the step has `seen` others.
+    pub(super) fn new(step: &Step, routing: &Routing, length: i64, seen: Option<&Tally>) -> Result<Self> {
+        let gate = step.model.config.moe.as_ref().map(|moe| moe.gate).unwrap_or_default();
+        let balance = || match step.config.losses.balance_level {
+            BalanceLevel::MicroBatch => micro_batch(routing, gate),
+            BalanceLevel::Sequence => sequence(routing, gate, length),
+            BalanceLevel::GlobalBatch => global_batch(routing, gate, &so_far(routing, seen)?),
         };
-        let balanced = || stacked(routings.iter().enumerate().map(balance));
-        let balance = if moe.gate.is_expert_choice() { None } else { Some(balanced()?) };
-        Ok(Some(Self { balance, z: stacked(routings.iter().map(router_z))? }))
+        let balance = if gate.is_expert_choice() { None } else { Some(balance()?) };
+        Ok(Self { balance, z: router_z(routing)? })
     }
 
-    /// All of them times a micro-batch's share of the step's tokens.
-    pub(super) fn times(self, share: f64) -> Result<Self> {
-        self.each(|losses| Ok(losses.f_mul_scalar(share)?))
+    /// Both times a micro-batch's share of the step's tokens, without the graph they came from.
+    pub(super) fn times(&self, share: f64) -> Result<Self> {
+        let part = |loss: &Tensor| loss.f_detach()?.f_mul_scalar(share);
+        Ok(Self { balance: self.balance.as_ref().map(part).transpose()?, z: part(&self.z)? })
     }
 
-    /// Without the graph they came from.
-    pub(super) fn detached(self) -> Result<Self> {
-        self.each(|losses| Ok(losses.f_detach()?))
+    /// Adds those of a later micro-batch.
+    pub(super) fn add(&mut self, later: &Self) -> Result<()> {
+        self.z = self.z.f_add(&later.z)?;
+        if let (Some(sum), Some(balance)) = (&mut self.balance, &later.balance) {
+            *sum = sum.f_add(balance)?;
+        }
+        Ok(())
     }
 
-    /// The sum with those of an earlier micro-batch.
-    pub(super) fn plus(self, earlier: Option<Self>) -> Result<Self> {
-        let Some(earlier) = earlier else { return Ok(self) };
-        let balance = self.balance.map(|losses| added(earlier.balance, losses)).transpose()?;
-        Ok(Self { balance, z: added(Some(earlier.z), self.z)? })
-    }
-
-    /// What they add to the objective: the mean over layers of each loss times its coefficient, a scalar.
-    pub(super) fn weighted(&self, balance: &[f64], z: f64) -> Result<Tensor> {
-        let z = self.z.f_mean(Kind::Float)?.f_mul_scalar(z)?;
-        let Some(losses) = &self.balance else { return Ok(z) };
-        let coefficients = Tensor::f_from_slice(balance)?.f_to_kind(Kind::Float)?.f_to_device(losses.device())?;
-        Ok(z.f_add(&losses.f_mul(&coefficients)?.f_mean(Kind::Float)?)?)
-    }
-
-    fn each(self, change: impl Fn(Tensor) -> Result<Tensor>) -> Result<Self> {
-        Ok(Self { balance: self.balance.map(&change).transpose()?, z: change(self.z)? })
+    /// Both times their coefficients, a scalar.
+    pub(super) fn weighted(&self, balance: f64, z: f64) -> Result<Tensor> {
+        let z = self.z.f_mul_scalar(z)?;
+        let Some(loss) = &self.balance else { return Ok(z) };
+        Ok(z.f_add(&loss.f_mul_scalar(balance)?)?)
     }
 }
 
@@ -69,8 +60,4 @@ fn so_far(routing: &Routing, seen: Option<&Tally>) -> Result<Tensor> {
         Some(seen) => routing.counts.f_add(&seen.chosen)?,
         None => routing.counts.shallow_clone(),
     })
-}
-
-fn stacked(losses: impl Iterator<Item = Result<Tensor>>) -> Result<Tensor> {
-    Ok(Tensor::f_stack(&losses.collect::<Result<Vec<_>>>()?, 0)?)
 }
