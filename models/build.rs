@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The sources any processor runs.
-const COMMON: [&str; 5] = ["bandwidth.cpp", "ext.cpp", "linear.cpp", "linear_portable.cpp", "training.cpp"];
+const COMMON: [&str; 6] = ["bandwidth.cpp", "ext.cpp", "linear.cpp", "linear_portable.cpp", "pool.cpp", "training.cpp"];
 
 /// The sources for x86-64 alone, each with the instructions it may use.
 const X86_64: [(&str, &[&str]); 3] = [

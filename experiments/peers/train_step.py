@@ -5,7 +5,7 @@ Usage: `python train_step.py [--ours "target/release/examples/train_step"] [--ca
 
 Both sides hold parameters, gradients and moments in bf16. A candidate is a model of `train_step_peer.py` and an AdamW variant of torch
 (`default` is what torch chooses by itself on the CPU), or `ours:dense` and `ours:moe` (8 experts, top 2, in all layers). The command of
-`--ours` is called as `COMMAND dense|moe --steps N --tokens T` and prints `{"seconds": [...], "peak_bytes", "base_bytes", "parts": [...]}`.
+`--ours` is called as `COMMAND dense|moe --steps N --tokens T` and prints `{"seconds": [...], "cpu_seconds": [...], "peak_bytes", "base_bytes"}`.
 Candidates run in turn, each in a process of its own, `--rounds` times over, so that noise of the machine hits all alike.
 
 Prints one JSON object: of each candidate the median seconds a step, tokens/s, model FLOP/s, the peak resident size (VmHWM), also less what
@@ -67,12 +67,13 @@ def summary(name: str, runs: list[dict], options: argparse.Namespace) -> dict:
     model, variant = name.split(":")
     work = flops("dense" if "dense" in (model, variant) else "moe", options)
     seconds = [value for run in runs for value in run["seconds"]]
-    parts = [part for run in runs for part in run["parts"]]
+    parts = [part for run in runs for part in run.get("parts", [])]
     median = statistics.median(seconds)
-    told = {"median_s": median, "best_s": min(seconds), "tokens_per_s": options.tokens / median, "model_gflops_per_s": work / median / 1e9,
+    told = {"median_s": median, "best_s": min(seconds), "cpu_s": statistics.median(value for run in runs for value in run["cpu_seconds"]),
+            "tokens_per_s": options.tokens / median, "model_gflops_per_s": work / median / 1e9,
             "peak_bytes": max(run["peak_bytes"] for run in runs),
             "peak_less_import_bytes": max(run["peak_bytes"] - run["base_bytes"] for run in runs),
-            "parts_s": {key: statistics.median(part[key] for part in parts) for key in parts[0]},
+            "parts_s": {key: statistics.median(part[key] for part in parts) for key in (parts or [{}])[0]},
             "seconds": [run["seconds"] for run in runs], "load": [run["load"] for run in runs]}
     return told | ({"profile": runs[-1]["profile"]} if "profile" in runs[-1] else {})
 

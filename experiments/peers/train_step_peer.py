@@ -92,8 +92,8 @@ def adamw(model: torch.nn.Module, kind: str) -> torch.optim.Optimizer:
 
 
 def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Tensor, clip: bool) -> tuple[dict[str, float], float]:
-    """Seconds of each part, and the loss."""
-    marks = [time.perf_counter()]
+    """Seconds of each part and of all processors together, and the loss."""
+    marks, cpu = [time.perf_counter()], time.process_time()
     loss = model(input_ids=ids, labels=ids).loss
     marks.append(time.perf_counter())
     loss.backward()
@@ -105,7 +105,7 @@ def step(model: torch.nn.Module, optimizer: torch.optim.Optimizer, ids: torch.Te
     optimizer.zero_grad()
     marks.append(time.perf_counter())
     parts = dict(zip(("forward", "backward", "clip", "optimizer"), (b - a for a, b in zip(marks, marks[1:]))))
-    return parts | {"step": marks[-1] - marks[0]}, loss.item()
+    return parts | {"step": marks[-1] - marks[0], "cpu": time.process_time() - cpu}, loss.item()
 
 
 def profiled(run, rows: int = 14) -> list[dict]:
@@ -142,7 +142,7 @@ def main() -> None:
     parts = [timed for timed, _ in found[options.warm_up :]]
     kinds = {str(value.dtype) for state in optimizer.state.values() for name, value in state.items() if name != "step"}
     assert kinds == {"torch.bfloat16"} and all(p.dtype == torch.bfloat16 for p in model.parameters()), kinds
-    told = {"seconds": [part.pop("step") for part in parts], "parts": parts, "losses": [loss for _, loss in found], "peak_bytes": peak(),
+    told = {"seconds": [part.pop("step") for part in parts], "cpu_seconds": [part.pop("cpu") for part in parts], "parts": parts, "losses": [loss for _, loss in found], "peak_bytes": peak(),
             "base_bytes": BASE, "parameters": sum(p.numel() for p in model.parameters())}
     print(json.dumps(told | ({"profile": profiled(run)} if options.profile else {})))
 

@@ -8,7 +8,7 @@ use crate::output;
 
 /// Runs a trainer to its end; an interruption is an error after the checkpoint has been named.
 pub fn run(trainer: &mut Trainer, resume: Resume, what: &str) -> Result<Outcome> {
-    coppice_models::allocator::keep_freed_for_training();
+    coppice_models::allocator::keep_freed_for_training()?;
     let bar = progress(0, what);
     let mut tell = |event: &Event| match event {
         Event::Note { text } => bar.suspend(|| output::say(text)),

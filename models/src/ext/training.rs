@@ -47,6 +47,7 @@ unsafe extern "C" {
         error: *mut c_char,
         size: usize,
     ) -> c_int;
+    fn coppice_keep_freed_tensors(error: *mut c_char, size: usize) -> c_int;
     fn coppice_cuda_memory(index: c_int, now: *mut i64, peak: *mut i64, error: *mut c_char, size: usize) -> c_int;
 }
 
@@ -157,6 +158,16 @@ impl AdamWUpdate<'_> {
         };
         done(code, &message)
     }
+}
+
+/// Lets CPU tensors made from now on come from a pool of freed ones ([`crate::allocator`]).
+///
+/// # Errors
+/// When libtorch refuses.
+pub(crate) fn keep_freed_tensors() -> Result<()> {
+    let mut message = [0; MESSAGE];
+    // SAFETY: the message's length is its own.
+    done(unsafe { coppice_keep_freed_tensors(message.as_mut_ptr(), MESSAGE) }, &message)
 }
 
 /// Memory of a GPU that tensors take.
