@@ -8,6 +8,7 @@
 //!
 //! A C++ exception never crosses the border: it comes back as [`TchError::Torch`], as tch's own do.
 
+pub mod fused;
 pub mod training;
 
 use std::ffi::{CStr, c_char, c_int};

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <map>
 #include <mutex>
+#include <unordered_map>
 #include <vector>
 #ifdef __linux__
 #include <sys/mman.h>
@@ -20,81 +21,104 @@ using coppice::guarded;
 
 namespace {
 
-constexpr std::size_t kHeader = 64;             // bytes before a tensor's data; keeps its alignment
-constexpr std::size_t kKept = std::size_t{1} << 20;  // blocks of at least this size are kept
-constexpr std::size_t kHuge = std::size_t{2} << 20;  // size of a huge page
+constexpr std::size_t kAlignment = 64;
+constexpr std::size_t kKept = std::size_t{1} << 20;      // blocks of at least this size are kept
+constexpr std::size_t kHugePage = std::size_t{2} << 20;  // those of twice this size begin at a huge page
 
-struct Header {
-  std::size_t size;  // of the data
-};
-
-Header* header(void* data) { return reinterpret_cast<Header*>(static_cast<char*>(data) - kHeader); }
-
-// A new block with room for `size` bytes after its header; null where there is no memory.
-void* fresh(std::size_t size) {
-  const bool huge = size >= 2 * kHuge;
-  void* base = nullptr;
-  if (posix_memalign(&base, huge ? kHuge : kHeader, size + kHeader) != 0) return nullptr;
 #ifdef __linux__
-  if (huge) madvise(base, size + kHeader, MADV_HUGEPAGE);
+std::size_t pages(std::size_t size) { return (size + 4095) / 4096 * 4096; }
+
+// A mapping that begins at a huge page, and asks for huge ones; null where there is no memory.
+void* map_huge(std::size_t size) {
+  const std::size_t wanted = pages(size), whole = wanted + kHugePage;
+  void* found = mmap(nullptr, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (found == MAP_FAILED) return nullptr;
+  char* base = static_cast<char*>(found);
+  const std::size_t before = (kHugePage - reinterpret_cast<std::uintptr_t>(base) % kHugePage) % kHugePage;
+  if (before > 0) munmap(base, before);
+  if (whole > before + wanted) munmap(base + before + wanted, whole - before - wanted);
+  madvise(base + before, wanted, MADV_HUGEPAGE);
+  return base + before;
+}
 #endif
-  void* data = static_cast<char*>(base) + kHeader;
-  header(data)->size = size;
-  return data;
+
+// A new block; null where there is no memory.
+void* fresh(std::size_t size) {
+#ifdef __linux__
+  if (size >= 2 * kHugePage) return map_huge(size);
+#endif
+  void* data = nullptr;
+  return posix_memalign(&data, kAlignment, size) == 0 ? data : nullptr;
 }
 
-void discard(void* data) { std::free(header(data)); }
+void discard(void* data, std::size_t size) {
+#ifdef __linux__
+  if (size >= 2 * kHugePage) {
+    munmap(data, pages(size));
+    return;
+  }
+#endif
+  std::free(data);
+}
 
 // Freed blocks by size.
 class Pool {
  public:
   void* take(std::size_t size) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    void* data = reuse(size);
+    const auto kept = size < kKept ? blocks_.end() : blocks_.lower_bound(size);
+    if (kept != blocks_.end() && kept->first <= size + size / 8) return reuse(kept);
+    if (idle_ > live_) release();
+    void* data = fresh(size);
     if (data == nullptr) {
-      if (idle_ > live_) release();
+      release();
       data = fresh(size);
-      if (data == nullptr) {
-        release();
-        data = fresh(size);
-      }
-      TORCH_CHECK(data != nullptr, "there is no memory for a tensor of ", size, " bytes");
     }
-    live_ += header(data)->size;
-    return data;
+    TORCH_CHECK(data != nullptr, "there is no memory for a tensor of ", size, " bytes");
+    return lend(data, size);
   }
 
   void give(void* data) {
     const std::lock_guard<std::mutex> lock(mutex_);
-    const std::size_t size = header(data)->size;
+    const auto lent = sizes_.find(data);
+    const std::size_t size = lent->second;
+    sizes_.erase(lent);
     live_ -= size;
-    if (size < kKept) return discard(data);
+    if (size < kKept) return discard(data, size);
     idle_ += size;
     blocks_[size].push_back(data);
   }
 
  private:
-  // A kept block of this size, or at most an eighth larger.
-  void* reuse(std::size_t size) {
-    const auto found = size < kKept ? blocks_.end() : blocks_.lower_bound(size);
-    if (found == blocks_.end() || found->first > size + size / 8) return nullptr;
-    void* data = found->second.back();
-    found->second.pop_back();
-    idle_ -= found->first;
-    if (found->second.empty()) blocks_.erase(found);
+  using Blocks = std::map<std::size_t, std::vector<void*>>;
+
+  void* lend(void* data, std::size_t size) {
+    live_ += size;
+    sizes_.emplace(data, size);
     return data;
+  }
+
+  // Gives out a kept block again.
+  void* reuse(Blocks::iterator kept) {
+    const std::size_t size = kept->first;
+    void* data = kept->second.back();
+    kept->second.pop_back();
+    if (kept->second.empty()) blocks_.erase(kept);
+    idle_ -= size;
+    return lend(data, size);
   }
 
   // Gives all kept blocks back to the system.
   void release() {
     for (auto& [size, blocks] : blocks_)
-      for (void* data : blocks) discard(data);
+      for (void* data : blocks) discard(data, size);
     blocks_.clear();
     idle_ = 0;
   }
 
   std::mutex mutex_;
-  std::map<std::size_t, std::vector<void*>> blocks_;
+  Blocks blocks_;                                // kept, by size
+  std::unordered_map<void*, std::size_t> sizes_;  // of those in use
   std::size_t live_ = 0, idle_ = 0;  // bytes in use, and kept
 };
 

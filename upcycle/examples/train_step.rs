@@ -144,8 +144,10 @@ fn run(options: &Options, folder: &Path) -> Result<(), Box<dyn Error>> {
         began = Instant::now();
         if seconds.len() == WARM_UP + options.number("steps", 3) {
             let cpu: Vec<f64> = cpu.windows(2).skip(WARM_UP).map(|pair| pair[1] - pair[0]).collect();
-            show(&json!({ "seconds": seconds[WARM_UP..], "cpu_seconds": cpu, "losses": losses, "peak_bytes": peak_resident_bytes(), "base_bytes": base,
-                          "parameters": parameters, "threads": tch::get_num_threads() }));
+            show(
+                &json!({ "seconds": seconds[WARM_UP..], "cpu_seconds": cpu, "losses": losses, "peak_bytes": peak_resident_bytes(), "base_bytes": base,
+                          "parameters": parameters, "threads": tch::get_num_threads() }),
+            );
             std::fs::remove_dir_all(folder).ok();
             std::process::exit(0);
         }

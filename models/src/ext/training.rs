@@ -36,6 +36,7 @@ unsafe extern "C" {
         error: *mut c_char,
         size: usize,
     ) -> c_int;
+    fn coppice_fused_norms(tensors: Pointers, count: i64, error: *mut c_char, size: usize) -> *mut C_tensor;
     fn coppice_norms(tensors: Pointers, count: i64, error: *mut c_char, size: usize) -> *mut C_tensor;
     fn coppice_adamw(
         parameters: Pointers,
@@ -87,6 +88,12 @@ pub fn backward(pulls: &[Pull], inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>
 /// When the list is empty or the devices differ.
 pub fn norms(tensors: &[&Tensor]) -> Result<Tensor> {
     let mut message = [0; MESSAGE];
+    // SAFETY: as below.
+    let fused = unsafe { coppice_fused_norms(pointers(tensors).as_ptr(), tensors.len() as i64, message.as_mut_ptr(), MESSAGE) };
+    if !fused.is_null() {
+        // SAFETY: the function returns a tensor made by `new`, which nobody else owns.
+        return Ok(unsafe { Tensor::from_ptr(fused) });
+    }
     // SAFETY: the list has the length given and its tensors live through the call.
     let norms = unsafe { coppice_norms(pointers(tensors).as_ptr(), tensors.len() as i64, message.as_mut_ptr(), MESSAGE) };
     if norms.is_null() {
