@@ -129,7 +129,7 @@ fn tokens(length: usize) -> TokenStream {
     TokenStream::new((0..=8 * length).map(|_| (rng.next_u64() % VOCABULARY.cast_unsigned()) as u32).collect::<Vec<u32>>())
 }
 
-/// Trains `steps` steps after the warm-up in `folder`; seconds and losses of each. Ends the process, before a checkpoint is due.
+/// Trains `steps` steps after the warm-up in `folder`; and shows the seconds and losses of each.
 fn run(options: &Options, folder: &Path) -> Result<(), Box<dyn Error>> {
     let base = peak_resident_bytes();
     let (config, recipe) = (options.config()?, options.recipe()?);
@@ -144,17 +144,22 @@ fn run(options: &Options, folder: &Path) -> Result<(), Box<dyn Error>> {
         began = Instant::now();
         if seconds.len() == WARM_UP + options.number("steps", 3) {
             let cpu: Vec<f64> = cpu.windows(2).skip(WARM_UP).map(|pair| pair[1] - pair[0]).collect();
-            show(
-                &json!({ "seconds": seconds[WARM_UP..], "cpu_seconds": cpu, "losses": losses, "peak_bytes": peak_resident_bytes(), "base_bytes": base,
-                          "parameters": parameters, "threads": tch::get_num_threads() }),
-            );
-            std::fs::remove_dir_all(folder).ok();
-            std::process::exit(0);
+            let peak = peak_resident_bytes();
+            show(&json!({ "seconds": seconds[WARM_UP..], "cpu_seconds": cpu, "losses": losses, "peak_bytes": peak, "base_bytes": base,
+                          "parameters": parameters, "threads": tch::get_num_threads() }));
+            end(folder);
         }
     };
     let tokens = tokens(options.number("tokens", 1024));
     Trainer::new(model, recipe, tokens, None, folder)?.run(Resume::Never, &mut each, &AtomicBool::new(false))?;
     Ok(())
+}
+
+/// Ends the process without the checkpoint and the export of a finished run.
+#[expect(clippy::exit, reason = "a run that returns writes a checkpoint of several times the model's size")]
+fn end(folder: &Path) -> ! {
+    std::fs::remove_dir_all(folder).ok();
+    std::process::exit(0)
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
