@@ -5,7 +5,8 @@ Usage: `python train_step.py [--ours "target/release/examples/train_step"] [--ca
 
 Both sides hold parameters, gradients and moments in bf16. A candidate is a model of `train_step_peer.py` and an AdamW variant of torch
 (`default` is what torch chooses by itself on the CPU), or `ours:dense` and `ours:moe` (8 experts, top 2, in all layers). The command of
-`--ours` is called as `COMMAND dense|moe --steps N --tokens T` and prints `{"seconds": [...], "cpu_seconds": [...], "peak_bytes", "base_bytes"}`.
+`--ours` is called as `COMMAND dense|moe --steps=N --tokens=T` and prints `{"seconds": [...], "cpu_seconds": [...], "peak_bytes",
+"base_bytes"}`.
 Candidates run in turn, each in a process of its own, `--rounds` times over, so that noise of the machine hits all alike.
 
 Prints one JSON object: of each candidate the median seconds a step, tokens/s, model FLOP/s, the peak resident size (VmHWM), also less what

@@ -4,8 +4,8 @@ Usage: `python train_step_peer.py dense|mixtral|remote [--optimizer default|fore
 
 `dense` is `StableLmForCausalLM` with sdpa. `mixtral` is the same model whose MLPs are transformers' own Mixtral blocks (gate
 `topk_softmax`) with their default experts implementation, `grouped_mm`. `remote` is the modeling file Coppice writes into checkpoints.
-Parameters, gradients and both moments are bf16; the loss is the one transformers computes from labels. Nothing is compiled. A step is forward,
-backward, `clip_grad_norm_` (unless `--no-clip`), `AdamW.step`, `zero_grad`. Peaks are VmHWM, so a process runs one candidate.
+Parameters, gradients and both moments are bf16; the loss is the one transformers computes from labels. Nothing is compiled. A step is
+forward, backward, `clip_grad_norm_` (unless `--no-clip`), `AdamW.step`, `zero_grad`. Peaks are VmHWM, so a process runs one candidate.
 """
 
 import argparse
@@ -142,8 +142,8 @@ def main() -> None:
     parts = [timed for timed, _ in found[options.warm_up :]]
     kinds = {str(value.dtype) for state in optimizer.state.values() for name, value in state.items() if name != "step"}
     assert kinds == {"torch.bfloat16"} and all(p.dtype == torch.bfloat16 for p in model.parameters()), kinds
-    told = {"seconds": [part.pop("step") for part in parts], "cpu_seconds": [part.pop("cpu") for part in parts], "parts": parts, "losses": [loss for _, loss in found], "peak_bytes": peak(),
-            "base_bytes": BASE, "parameters": sum(p.numel() for p in model.parameters())}
+    told = {"seconds": [part.pop("step") for part in parts], "cpu_seconds": [part.pop("cpu") for part in parts], "parts": parts,
+            "losses": [loss for _, loss in found], "peak_bytes": peak(), "base_bytes": BASE, "parameters": sum(p.numel() for p in model.parameters())}
     print(json.dumps(told | ({"profile": profiled(run)} if options.profile else {})))
 
 
