@@ -30,9 +30,30 @@ fn main() -> Result<()> {
             objects.extend(compiler(&include)?.flags(flags).file(source(file)).try_compile_intermediates()?);
         }
     }
+    println!("cargo:rustc-check-cfg=cfg(coppice_c10d)");
+    match gloo_include(&lib) {
+        Some(gloo) => {
+            let mut build = compiler(&include)?;
+            build.flag("-isystem").flag(gloo.to_str().ok_or("the path to gloo is not UTF-8")?).define("USE_C10D_GLOO", None);
+            objects.extend(build.file(source("c10d.cpp")).try_compile_intermediates()?);
+            println!("cargo:rustc-cfg=coppice_c10d");
+        }
+        None => println!("cargo:warning=no gloo headers: distributed training is off (install libgloo-dev and build again)"),
+    }
     let mut build = compiler(&include)?;
     build.objects(objects).files(COMMON.map(source)).try_compile("coppice_ext")?;
     Ok(())
+}
+
+/// The folder that holds `gloo/`: the one named, the one of set-up beside libtorch, or the system's.
+fn gloo_include(lib: &Path) -> Option<PathBuf> {
+    println!("cargo:rerun-if-env-changed=COPPICE_GLOO_INCLUDE");
+    let named = env::var_os("COPPICE_GLOO_INCLUDE").map(PathBuf::from);
+    let folders = named.into_iter().chain([lib.join("../../gloo/include"), PathBuf::from("/usr/include")]);
+    folders.map(|folder| (folder.join("gloo/context.h"), folder)).find(|(header, _)| header.is_file()).map(|(header, folder)| {
+        println!("cargo:rerun-if-changed={}", header.display());
+        folder
+    })
 }
 
 fn source(file: &str) -> PathBuf {

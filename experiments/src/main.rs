@@ -45,9 +45,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// Interrupted work exits with 130, training that left the finite numbers with 1, everything else with 2.
+/// Interrupted work exits with 130, training that left the finite numbers or its course with 1, everything else with 2.
 fn code_of(error: &anyhow::Error) -> ExitCode {
-    let diverged = |error: &TrainError| matches!(error, TrainError::NonFinite { .. });
+    let diverged = |error: &TrainError| matches!(error, TrainError::NonFinite { .. } | TrainError::Spike { .. });
     if common::is_interruption(error) {
         ExitCode::from(130)
     } else if error.downcast_ref().is_some_and(diverged) {

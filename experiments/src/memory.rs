@@ -16,7 +16,7 @@ const WEIGHT_BYTES: u64 = 4;
 /// # Errors
 /// Names both figures.
 pub fn refuse_too_large(config: &Config, train: &TrainConfig, device: Device) -> Result<()> {
-    let Plan { parameters, memory, .. } = Plan::new(config, train, 1, None)?;
+    let Plan { parameters, memory, .. } = Plan::new(config, train, 1)?;
     let (needed, available) = (bytes_on_host(config, &memory, device), physical());
     if available.is_some_and(|available| needed > available) {
         let gb = |bytes: u64| bytes as f64 / 1e9;

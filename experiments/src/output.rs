@@ -40,7 +40,27 @@ pub fn complain(error: &anyhow::Error) {
     say(format!("coppice: {sentence}"));
 }
 
+/// A length of time in the unit that fits it.
+pub fn duration(seconds: f64) -> String {
+    match seconds {
+        s if s < 120.0 => format!("{s:.0} s"),
+        s if s < 7200.0 => format!("{:.0} min", s / 60.0),
+        s if s < 172_800.0 => format!("{:.1} h", s / 3600.0),
+        s => format!("{:.1} days", s / 86400.0),
+    }
+}
+
 /// The reader of stdout went away, which is no fault of ours; a pipe that breaks elsewhere (a network connection) is one.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the reader of stdout went away")]
 pub struct ReaderGone;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_told_in_fitting_units() {
+        assert_eq!([duration(59.6), duration(600.0), duration(9000.0), duration(864_000.0)], ["60 s", "10 min", "2.5 h", "10.0 days"]);
+    }
+}

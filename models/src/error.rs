@@ -25,6 +25,9 @@ pub enum Error {
     /// The model computed NaN or infinity.
     #[error("{0}")]
     NonFinite(String),
+    /// Another process of the run was lost, or could not be met.
+    #[error("{0}")]
+    Distributed(String),
     /// libtorch refused an operation.
     #[error("libtorch: {}", first_line(.0))]
     Torch(#[from] tch::TchError),

@@ -8,6 +8,11 @@
 //!
 //! A C++ exception never crosses the border: it comes back as [`TchError::Torch`], as tch's own do.
 
+#[cfg(coppice_c10d)]
+pub mod c10d;
+#[cfg(not(coppice_c10d))]
+#[path = "ext/c10d_off.rs"]
+pub mod c10d;
 pub mod fused;
 pub mod training;
 

@@ -9,6 +9,7 @@ pub mod inspect;
 mod layerwise;
 pub mod merge;
 pub mod methods;
+pub mod pickle;
 pub mod routers;
 pub mod step0;
 pub mod tokenizer_training;

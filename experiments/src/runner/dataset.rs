@@ -27,6 +27,9 @@ pub struct Passage {
     pub part: usize,
 }
 
+/// Documents as they are asked for.
+pub type Passages<'a> = Box<dyn Iterator<Item = Passage> + 'a>;
+
 /// A stretch of the training documents.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Span {
@@ -75,42 +78,42 @@ impl Dataset {
         }
     }
 
-    /// The documents of a stretch.
-    pub fn passages(&self, span: Span, recipe: &Recipe) -> Vec<Passage> {
-        let of = |span| self.passages(span, recipe);
+    /// The documents of a stretch, worded one by one: a large world's do not fit into memory.
+    pub fn passages(&self, span: Span, recipe: &Recipe) -> Passages<'_> {
         match span {
             Span::Pretrain => self.pretrain(recipe),
             Span::Continue => self.continued(recipe),
-            Span::Whole => [of(Span::Pretrain), of(Span::Continue)].concat(),
+            Span::Whole => Box::new(self.pretrain(recipe).chain(self.continued(recipe))),
             Span::Branch(branches, index) => {
-                let mut first = of(Span::Continue);
-                first.truncate(cut(branches, first.len()));
-                first.into_iter().filter(|passage| passage.part % branches.count == index).collect()
+                let first = self.cut(branches, recipe);
+                Box::new(self.continued(recipe).take(first).filter(move |passage| passage.part % branches.count == index))
             }
-            Span::AfterBranches(branches) => {
-                let mut all = of(Span::Continue);
-                all.split_off(cut(branches, all.len()))
-            }
+            Span::AfterBranches(branches) => Box::new(self.continued(recipe).skip(self.cut(branches, recipe))),
         }
     }
 
-    fn pretrain(&self, recipe: &Recipe) -> Vec<Passage> {
+    fn pretrain(&self, recipe: &Recipe) -> Passages<'_> {
         match self {
             Self::World(world) => passes(world, 0..recipe.pretrain.passes),
-            Self::Text(text) => text.pretrain.clone(),
+            Self::Text(text) => Box::new(text.pretrain.iter().cloned()),
         }
     }
 
-    fn continued(&self, recipe: &Recipe) -> Vec<Passage> {
+    fn continued(&self, recipe: &Recipe) -> Passages<'_> {
         match self {
             Self::World(world) => passes(world, recipe.pretrain.passes..recipe.world.passes),
-            Self::Text(text) => text.continued.clone(),
+            Self::Text(text) => Box::new(text.continued.iter().cloned()),
         }
+    }
+
+    /// How many of the continuation's documents belong to the branches.
+    fn cut(&self, branches: Branches, recipe: &Recipe) -> usize {
+        (self.continued(recipe).count() as f64 * branches.share) as usize
     }
 
     /// Ids of a stretch, each document followed by the end-of-text id.
     pub fn tokens(&self, span: Span, recipe: &Recipe, tokenizer: &Path) -> Result<TokenizedCorpus> {
-        encode(self.passages(span, recipe).into_iter().map(|passage| passage.text), tokenizer)
+        encode(self.passages(span, recipe).map(|passage| passage.text), tokenizer)
     }
 
     /// Ids of the held-out documents.
@@ -138,13 +141,8 @@ impl Dataset {
     }
 }
 
-/// How many of `documents` belong to the branches.
-fn cut(branches: Branches, documents: usize) -> usize {
-    (documents as f64 * branches.share) as usize
-}
-
-fn passes(world: &World, passes: std::ops::Range<usize>) -> Vec<Passage> {
-    passes.flat_map(|pass| world.told(pass).map(|(part, document)| Passage { text: document.text, part })).collect()
+fn passes(world: &World, passes: std::ops::Range<usize>) -> Passages<'_> {
+    Box::new(passes.flat_map(|pass| world.told(pass).map(|(part, document)| Passage { text: document.text, part })))
 }
 
 fn encode(documents: impl Iterator<Item = String>, folder: &Path) -> Result<TokenizedCorpus> {

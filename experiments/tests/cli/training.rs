@@ -63,6 +63,18 @@ fn a_run_that_diverges_exits_1_and_says_what_to_try() {
 }
 
 #[test]
+fn a_loss_spike_exits_1_and_names_the_checkpoint_before_it() {
+    let folder = Folder::with_model();
+    let schedule = "schedule = { kind = \"constant\", peak = 1e-3, cooldown_steps = 20, cooldown_from = 3.0 }";
+    let watchdog = "watchdog = { action = \"stop\", threshold = 3.0, patience = 2, window = 32 }";
+    let recipe = recipe::write(&folder, &format!("steps = 40\n{schedule}\n{watchdog}\ncheckpoints = {{ every_steps = 10 }}"));
+    let output = ended(&mut train(&folder, &recipe, "run", ""), 1);
+    let told = sentence(&output);
+    assert!(told.contains("far above its median") && told.contains("on documents") && told.contains("step-000000"), "{told}");
+    assert!(!folder.path("run/model").exists());
+}
+
+#[test]
 fn a_run_folder_in_use_is_refused() {
     let folder = Folder::with_model();
     let recipe = recipe::write(&folder, "steps = 1\nschedule = { peak = 1e-3 }");

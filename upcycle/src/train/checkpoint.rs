@@ -89,7 +89,7 @@ pub fn restore(path: &Path, found: &State, model: &Model, optimizer: &mut AdamW)
     }
     read_parameters(&path.join("model.safetensors"), model.parameters().iter())?;
     read_parameters(&path.join("optimizer.safetensors"), optimizer.state())?;
-    optimizer.resume_at(found.step);
+    optimizer.resume_at(found.updates_before + found.step);
     Ok(())
 }
 

@@ -36,6 +36,27 @@ pub enum TrainError {
         /// The newest checkpoint of finite loss, where there is one.
         checkpoint: Option<PathBuf>,
     },
+    /// The loss, or the gradient's norm, stood above its course for several steps, and the recipe stops at that.
+    #[error(
+        "step {step}: {what} is {value:.4}, far above its median of {median:.4} since step {first}{}: {}",
+        read(documents), last_good(.checkpoint.as_deref())
+    )]
+    Spike {
+        /// Which series.
+        what: &'static str,
+        /// The step that made it a spike, counted from 1.
+        step: u64,
+        /// The first step that stood too high.
+        first: u64,
+        /// The value at `step`.
+        value: f64,
+        /// The median before.
+        median: f64,
+        /// Numbers of the documents that step `first` read, counted from 0 in the order of the corpus.
+        documents: String,
+        /// The newest checkpoint from before the spike, where there is one.
+        checkpoint: Option<PathBuf>,
+    },
     /// A parameter took no part in the loss.
     #[error("parameter {0} received no gradient: it takes no part in the loss")]
     NoGradient(String),
@@ -47,6 +68,9 @@ pub enum TrainError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A file of torch.save is not read.
+    #[error(transparent)]
+    Pickle(#[from] crate::pickle::PickleError),
     /// The model refused.
     #[error(transparent)]
     Model(#[from] coppice_models::Error),

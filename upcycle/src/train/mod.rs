@@ -19,8 +19,11 @@ pub mod plan;
 pub mod progress;
 pub mod recipe;
 pub mod schedule;
+pub mod start;
 mod step;
+pub mod tensorboard;
 pub mod trainer;
+pub mod watchdog;
 
 pub use data::TokenStream;
 pub use error::{Result, TrainError};

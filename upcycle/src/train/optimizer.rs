@@ -4,12 +4,14 @@
 //! copy, in f32, and rounded into the parameter.
 
 mod clipping;
+mod inherited;
 
 use coppice_models::ext::training::{AdamWUpdate, Slots};
 use coppice_models::state::Parameter;
 use tch::{Device, Kind, Tensor, no_grad_guard};
 
 pub use self::clipping::{Norms, norms};
+pub use self::inherited::Inherited;
 use super::error::Result;
 use super::recipe::{OptimizerConfig, Precision};
 

@@ -1,4 +1,4 @@
-//! What a run will take: parameters, memory by kind, operations, tokens and time, before anything is loaded.
+//! What a run will take: parameters, memory by kind, operations and tokens, before anything is loaded.
 
 use coppice_models::Config;
 use coppice_models::flops::{Account, Setting};
@@ -10,9 +10,6 @@ use super::losses::chunk_rows;
 use super::recipe::TrainConfig;
 
 // T tokens of a micro-batch, D hidden, F MLP width, H query heads, C key/value heads, d head size, K chosen experts, V vocabulary.
-
-/// Share of the rate of a large matrix product that the estimate of time goes by. Measured shares stand in `metrics.jsonl` (`mfu`).
-const UTILISATION: f64 = 0.5;
 
 /// Matrices of one expert: gate, up and down.
 const MATRICES: i64 = 3;
@@ -47,8 +44,6 @@ pub struct Plan {
     pub training_flops: f64,
     /// Memory of one process.
     pub memory: Memory,
-    /// Time of the run, where the machine's rate is known.
-    pub seconds: Option<f64>,
 }
 
 impl Memory {
@@ -59,25 +54,22 @@ impl Memory {
 }
 
 impl Plan {
-    /// The plan of a model of `config` trained as `train` says, by `ranks` processes with matrix products of `matmul_rate` operations a
-    /// second each.
+    /// The plan of a model of `config` trained as `train` says, by `ranks` processes.
     ///
     /// # Errors
     /// When sizes overflow, or the recipe names a layer that the model does not have.
-    pub fn new(config: &Config, train: &TrainConfig, ranks: usize, matmul_rate: Option<f64>) -> Result<Self> {
+    pub fn new(config: &Config, train: &TrainConfig, ranks: usize) -> Result<Self> {
         let setting = Setting { context: train.sequence_length as u64, ..Setting::default() };
         let account = Account::new(config, setting)?;
         let tokens = train.steps * train.tokens_per_step();
-        let training_flops = account.training_flops * tokens as f64;
         Ok(Self {
             parameters: account.parameters,
             active_parameters: account.active_parameters,
             steps: train.steps,
             tokens_per_step: train.tokens_per_step(),
             tokens,
-            training_flops,
+            training_flops: account.training_flops * tokens as f64,
             memory: memory(config, train, account.parameters, ranks)?,
-            seconds: matmul_rate.map(|rate| training_flops / (rate * UTILISATION * ranks as f64)),
         })
     }
 }
@@ -162,7 +154,7 @@ mod tests {
     fn state_is_sixteen_bytes_a_parameter_with_a_master_copy() {
         // 7.458 B parameters: 111.1 GiB.
         let state = |rest: &str| {
-            let Memory { weights, gradients, optimizer, .. } = Plan::new(&upcycled(), &recipe(rest), 1, None).unwrap().memory;
+            let Memory { weights, gradients, optimizer, .. } = Plan::new(&upcycled(), &recipe(rest), 1).unwrap().memory;
             gib(weights + gradients + optimizer)
         };
         for rest in ["precision = \"f32\"", "precision = \"bf16_master\""] {
@@ -175,12 +167,11 @@ mod tests {
 
     #[test]
     fn experts_spread_over_ranks_and_recomputing_saves_activations() {
-        let plan = |rest: &str, ranks| Plan::new(&upcycled(), &recipe(rest), ranks, Some(1e12)).unwrap();
+        let plan = |rest: &str, ranks| Plan::new(&upcycled(), &recipe(rest), ranks).unwrap();
         let (one, eight) = (plan("", 1), plan("parallel = { experts = 8 }", 8));
         // 6.643 B parameters are experts'.
         let saved = (one.memory.weights - eight.memory.weights) / 4.0;
         assert!((saved / 1e9 - 6.643 * 7.0 / 8.0).abs() < 0.01, "{saved}");
-        assert!((one.seconds.unwrap() / eight.seconds.unwrap() - 8.0).abs() < 1e-9);
         let kept = plan("micro_batch_size = 1", 1).memory.activations;
         let again = plan("micro_batch_size = 1\nrecompute = \"all\"", 1).memory.activations;
         assert!(again < kept / 5.0, "{again} {kept}");

@@ -3,12 +3,14 @@
 mod numerics;
 mod parallel;
 mod router;
+mod watchdog;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::numerics::{Precision, Recompute};
 pub use self::parallel::ParallelConfig;
 pub use self::router::{LogConfig, LossConfig, RoutingConfig};
+pub use self::watchdog::{SpikeAction, WatchdogConfig};
 use super::error::{Result, TrainError};
 use super::schedule::Schedule;
 
@@ -65,6 +67,9 @@ pub struct TrainConfig {
     /// What stands in `metrics.jsonl`.
     #[serde(default)]
     pub log: LogConfig,
+    /// Looking out for losses that leave their course.
+    #[serde(default)]
+    pub watchdog: WatchdogConfig,
     /// Spreading over processes.
     #[serde(default)]
     pub parallel: ParallelConfig,
@@ -174,6 +179,7 @@ impl TrainConfig {
         self.losses.check()?;
         self.routing.check()?;
         self.parallel.check()?;
+        self.watchdog.check()?;
         require(self.checkpoints.keep_last > 0, || "checkpoints.keep_last is 0, expected at least 1".into())
     }
 
@@ -184,8 +190,8 @@ impl TrainConfig {
         require((1..=1 << 24).contains(&self.batch()), || outside("batch_size", self.batch(), "1 to 2^24"))
     }
 
-    /// The part of the recipe that decides the weights: runs may only be resumed with the same. Checkpoints, validation, log
-    /// and what only moves the work elsewhere are left out.
+    /// The part of the recipe that decides the weights: runs may only be resumed with the same. Checkpoints, validation, log,
+    /// watchdog and what only moves the work elsewhere are left out.
     pub fn decisive(&self) -> Self {
         Self {
             batch_size: self.batch(),
@@ -196,6 +202,7 @@ impl TrainConfig {
             validation: ValidationConfig::default(),
             checkpoints: CheckpointConfig::default(),
             log: LogConfig::default(),
+            watchdog: WatchdogConfig::default(),
             ..self.clone()
         }
     }

@@ -1,6 +1,9 @@
 //! The training loop: steps, metrics, validation, checkpoints, interruption.
 
+mod inheriting;
 mod stepping;
+mod timing;
+mod watching;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,6 +12,8 @@ use coppice_models::init::Stored;
 use coppice_models::{Checkpoint, Model};
 use tch::{Device, Kind};
 
+pub use self::timing::seconds_per_step;
+use self::watching::{Records, metrics_path};
 use super::balancing::Coefficients;
 use super::checkpoint::{self, State};
 use super::clock::Clock;
@@ -17,11 +22,12 @@ use super::error::{Result, TrainError};
 use super::export::export;
 use super::hardware::Hardware;
 use super::losses::{Cut, Evaluation, evaluate_loss};
-use super::metrics::{Line, MetricsLog, ValidationMetrics};
+use super::metrics::ValidationMetrics;
 use super::notes::notes;
 use super::optimizer::AdamW;
 use super::progress::{Event, Outcome, Resume};
 use super::recipe::{Precision, TrainConfig};
+use super::start::Inheritance;
 use super::step::Layout;
 
 /// A model in memory of its own, in the type of its parameters, as training needs it.
@@ -49,6 +55,8 @@ pub struct Trainer {
     folder: PathBuf,
     companions: Option<PathBuf>,
     accepts_changes: bool,
+    inheritance: Option<Inheritance>,
+    updates_before: u64,
 }
 
 impl Trainer {
@@ -80,6 +88,8 @@ impl Trainer {
             folder: folder.as_ref().to_path_buf(),
             companions: None,
             accepts_changes: false,
+            inheritance: None,
+            updates_before: 0,
             model,
             config,
             optimizer,
@@ -133,25 +143,25 @@ impl Trainer {
     ///
     /// # Errors
     /// When the run folder is occupied, a checkpoint to resume from does not fit, a file cannot be written, or the loss or gradient is
-    /// not finite ([`TrainError::NonFinite`]).
+    /// not finite ([`TrainError::NonFinite`]) or left its course where the recipe stops at that ([`TrainError::Spike`]).
     pub fn run(&mut self, resume: Resume, progress: &mut dyn FnMut(&Event), interrupted: &AtomicBool) -> Result<Outcome> {
         notes(self.model.config.moe.as_ref(), &self.config).iter().for_each(|text| progress(&Event::Note { text }));
         let first = self.start(resume, progress)?;
-        let mut log = MetricsLog::open(&self.metrics_path(), first)?;
+        let mut records = Records::open(&self.folder, first, &self.config)?;
         let mut clock = Clock::new(first, &self.config);
         let batches = Prefetch::start(self.batches.clone(), first + 1..self.config.steps + 1, 0..self.config.batch())?;
         let mut validation = None;
         for step in first + 1..=self.config.steps {
             if interrupted.load(Ordering::Relaxed) {
-                let checkpoint = self.save(step - 1, &log, progress)?;
+                let checkpoint = self.save(step - 1, &records, progress)?;
                 return Ok(Outcome::Interrupted { step: step - 1, checkpoint });
             }
             let metrics = self.step(step, batches.next()?, &mut clock)?;
             progress(&Event::Step(clock.progress(&metrics)));
-            log.write(&Line::Step(Box::new(metrics)))?;
-            validation = self.validate(step, &mut log, progress)?;
+            self.heed(records.step(metrics)?, progress)?;
+            validation = self.validate(step, &mut records, progress)?;
             if self.due(step, self.config.checkpoints.every_steps) {
-                self.save(step, &log, progress)?;
+                self.save(step, &records, progress)?;
             }
         }
         self.finish(first, validation)
@@ -161,18 +171,22 @@ impl Trainer {
     fn start(&mut self, resume: Resume, progress: &mut dyn FnMut(&Event)) -> Result<u64> {
         let checkpoints = self.checkpoints();
         let found = match resume {
-            Resume::Never if self.metrics_path().exists() || !checkpoint::list(&checkpoints)?.is_empty() => {
+            Resume::Never if metrics_path(&self.folder).exists() || !checkpoint::list(&checkpoints)?.is_empty() => {
                 return Err(TrainError::Occupied(self.folder.clone()));
             }
             Resume::Never => None,
             Resume::Auto => checkpoint::newest(&checkpoints, |path, reason| progress(&Event::Skipped { path, reason }))?,
             Resume::From(path) => Some((path.clone(), checkpoint::verify(&path)?)),
         };
+        if found.is_none() {
+            self.inherit(progress)?;
+        }
         std::fs::create_dir_all(&checkpoints).map_err(|source| TrainError::io(&checkpoints, source))?;
         checkpoint::clear_unfinished(&checkpoints)?;
         let Some((path, state)) = found else { return Ok(0) };
         self.same_run(&path, &state, progress)?;
         checkpoint::restore(&path, &state, &self.model, &mut self.optimizer)?;
+        self.updates_before = state.updates_before;
         self.coefficients.restore(&path, &state.balance_coefficients, &self.config.losses)?;
         progress(&Event::Resumed { step: state.step, path: &path });
         Ok(state.step)
@@ -185,21 +199,24 @@ impl Trainer {
             return Ok(());
         }
         if !self.accepts_changes {
-            return Err(TrainError::checkpoint(path, format!("was made by another run: {differences}")));
+            return Err(TrainError::checkpoint(
+                path,
+                format!("was made by another run: {differences} (--accept-changes goes on all the same)"),
+            ));
         }
         progress(&Event::Note { text: &format!("{} was made by another run, which goes on as this one: {differences}", path.display()) });
         Ok(())
     }
 
     /// Measures held-out tokens where this step asks for it.
-    fn validate(&self, step: u64, log: &mut MetricsLog, progress: &mut dyn FnMut(&Event)) -> Result<Option<Evaluation>> {
+    fn validate(&self, step: u64, records: &mut Records, progress: &mut dyn FnMut(&Event)) -> Result<Option<Evaluation>> {
         let Some(stream) = self.valid.as_ref().filter(|_| self.due(step, self.config.validation.every_steps)) else { return Ok(None) };
         let evaluation = self.evaluate(stream)?;
         if !evaluation.loss.is_finite() {
             let (what, value, checkpoint) = ("the loss on held-out tokens", evaluation.loss, self.older_than(step)?);
             return Err(TrainError::NonFinite { step, what, value, documents: String::new(), checkpoint });
         }
-        log.write(&Line::Validation(ValidationMetrics { step, validation: evaluation }))?;
+        records.validation(ValidationMetrics { step, validation: evaluation })?;
         progress(&Event::Validated { step, evaluation });
         Ok(Some(evaluation))
     }
@@ -219,8 +236,8 @@ impl Trainer {
         step == self.config.steps || step.is_multiple_of(every)
     }
 
-    fn save(&self, step: u64, log: &MetricsLog, progress: &mut dyn FnMut(&Event)) -> Result<PathBuf> {
-        log.sync()?;
+    fn save(&self, step: u64, records: &Records, progress: &mut dyn FnMut(&Event)) -> Result<PathBuf> {
+        records.sync()?;
         let path = checkpoint::save(&self.checkpoints(), &self.model, &self.optimizer, &self.state(step)?)?;
         checkpoint::prune(&self.checkpoints(), &self.config.checkpoints)?;
         progress(&Event::Saved { step, path: &path });
@@ -237,15 +254,12 @@ impl Trainer {
 
     fn state(&self, step: u64) -> Result<State> {
         let state = State::new(step, &self.config, self.blocks, &self.tokens_hash)?;
-        Ok(State { balance_coefficients: self.coefficients.state(&self.config.losses), ..state })
+        let (balance_coefficients, updates_before) = (self.coefficients.state(&self.config.losses), self.updates_before);
+        Ok(State { balance_coefficients, updates_before, ..state })
     }
 
     fn checkpoints(&self) -> PathBuf {
         self.folder.join("checkpoints")
-    }
-
-    fn metrics_path(&self) -> PathBuf {
-        self.folder.join("metrics.jsonl")
     }
 }
 

@@ -118,10 +118,10 @@ impl Lab<'_> {
     /// take other documents of it.
     fn prompts(&self, expert: usize, experts: usize, tokenizer: &Finished) -> Result<ExpertPrompts> {
         let tokenizer = load_tokenizer(&tokenizer.folder)?;
-        let passages = self.data.passages(Span::Continue, self.recipe);
-        let parts = passages.iter().map(|passage| passage.part + 1).max().unwrap_or(1).min(experts);
+        let passages = || self.data.passages(Span::Continue, self.recipe);
+        let parts = passages().map(|passage| passage.part + 1).max().unwrap_or(1).min(experts);
         let (part, skipped) = (expert % parts, expert / parts * PROMPTS);
-        let mine = passages.iter().filter(|passage| passage.part % parts == part).skip(skipped).take(PROMPTS);
+        let mine = passages().filter(|passage| passage.part % parts == part).skip(skipped).take(PROMPTS);
         let ids = |text: &str| -> Result<Vec<i64>> {
             let encoding = tokenizer.encode_fast(text, false).map_err(|error| anyhow::anyhow!("{error}"))?;
             Ok(encoding.get_ids().iter().take(PROMPT).copied().map(i64::from).collect())

@@ -82,7 +82,7 @@ pub fn report(recipe: &Recipe, world: &World, run: &Path, stages: &Stages, found
         risk_coverage: judge::risk_coverage(&examined),
         flagged: judge::flagged(&examined, tokenizer)?,
         notes: words::notes(recipe, world, &examined),
-        limits: words::limits(recipe),
+        limits: words::limits(recipe, world),
         arms,
         comparisons,
         expert_load: Vec::new(), // the look at the experts shows it

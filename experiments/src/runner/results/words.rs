@@ -7,6 +7,9 @@ use super::knowledge::mean_ratio;
 use super::{Examined, SEEDS_FOR_INTERVAL};
 use crate::runner::recipe::Recipe;
 
+/// Bits of facts that a parameter stores when each is told a hundred times (arXiv 2404.05405, section 3.3).
+const ROOM_AT_100_EXPOSURES: f64 = 1.0;
+
 /// What the run asserts about the pre-trained model and every arm.
 pub fn checks(examined: &[Examined]) -> Vec<Check> {
     let ratio = |group: Group| mean_ratio(examined.iter().flat_map(|model| &model.beliefs).filter(|belief| belief.group == group));
@@ -69,12 +72,10 @@ fn verdict(comparison: &Comparison, label: &str) -> Option<String> {
 }
 
 pub fn notes(recipe: &Recipe, world: &World, examined: &[Examined]) -> Vec<String> {
-    let parameters = recipe.model.num_hidden_layers as f64
-        * (4.0 * (recipe.model.hidden_size as f64).powi(2) + 3.0 * recipe.model.hidden_size as f64 * recipe.model.intermediate_size as f64);
-    let density = world.demanded_bits() / parameters;
+    let density = density(recipe, world);
     let planted = examined.first().map_or(0, |model| model.answered.len() - model.headline().count());
     vec![
-        format!("The world demands {:.0} bits of facts, {density:.2} per non-embedding parameter of the dense model; about 2 can be stored (arXiv 2404.05405).", world.demanded_bits()),
+        format!("The world demands {:.0} bits of facts, {density:.2} per non-embedding parameter of the dense model; about 1 can be stored when each is told a hundred times, 2 at a thousand (arXiv 2404.05405).", world.demanded_bits()),
         format!("{planted} questions a model are about planted people (conflicting or false biographies); headline figures leave them out, the knowledge table has them."),
         "Questions are about people whose questions were never in training, only their biographies; answers are graded by exact match with the true table.".into(),
         "Entropy over the pool: the probabilities of all answers of the question's pool, normalised over the pool, against ln(pool size).".into(),
@@ -82,14 +83,25 @@ pub fn notes(recipe: &Recipe, world: &World, examined: &[Examined]) -> Vec<Strin
     ]
 }
 
-pub fn limits(recipe: &Recipe) -> Vec<String> {
+/// Bits of facts that the world demands of each non-embedding parameter of the dense model: attention and MLP matrices, without biases and
+/// norms.
+fn density(recipe: &Recipe, world: &World) -> f64 {
+    let (hidden, width) = (recipe.model.hidden_size as f64, recipe.model.intermediate_size as f64);
+    world.demanded_bits() / (recipe.model.num_hidden_layers as f64 * (4.0 * hidden.powi(2) + 3.0 * hidden * width))
+}
+
+pub fn limits(recipe: &Recipe, world: &World) -> Vec<String> {
     let mut limits = vec![
         "A small model on a synthetic world: the shape of the comparison carries over to StableLM 2 1.6B, the figures do not.".to_owned(),
     ];
     if recipe.seeds.len() < SEEDS_FOR_INTERVAL {
         limits.push(format!("{} seeds give a range, no interval over seeds; intervals are over questions.", recipe.seeds.len()));
     }
-    let layers = recipe.model.num_hidden_layers;
-    limits.push(format!("With {layers} layers and few exposures the demo is limited by how often facts are told, not by how many the model could hold, so extra experts have little to add here."));
+    let (layers, density) = (recipe.model.num_hidden_layers, density(recipe, world));
+    limits.push(if density < ROOM_AT_100_EXPOSURES {
+        format!("With {layers} layers and few exposures the demo is limited by how often facts are told, not by how many the model could hold, so extra experts have little to add here.")
+    } else {
+        format!("The dense model has {layers} layers and is asked to hold {density:.2} bits a parameter: more than the {ROOM_AT_100_EXPOSURES} it stores at a hundred exposures (arXiv 2404.05405), so room is what it lacks.")
+    });
     limits
 }

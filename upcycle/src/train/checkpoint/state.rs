@@ -11,8 +11,11 @@ use crate::train::recipe::TrainConfig;
 /// What a run is besides its tensors.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct State {
-    /// Steps done, which is also the number of optimizer updates.
+    /// Steps done, which is also the number of optimizer updates since the start.
     pub step: u64,
+    /// Updates that the optimizer had made in another run before this one started from its state.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub updates_before: u64,
     /// Tokens predicted in training so far.
     pub tokens: u64,
     /// Where reading goes on.
@@ -55,7 +58,7 @@ impl State {
         let data = DataPosition { sequences, epoch: sequences / blocks as u64, generator, seed, tokens_hash: tokens_hash.to_owned() };
         let recipe_hash = blake3::hash(text.as_bytes()).to_hex().to_string();
         let tokens = step * config.tokens_per_step();
-        Ok(Self { step, tokens, data, balance_coefficients: Vec::new(), recipe, recipe_hash })
+        Ok(Self { step, updates_before: 0, tokens, data, balance_coefficients: Vec::new(), recipe, recipe_hash })
     }
 
     /// In what the run of a state `found` in a checkpoint differs from this one at the same step: one phrase each.
@@ -67,6 +70,11 @@ impl State {
         all.extend((self.data.tokens_hash != found.data.tokens_hash).then_some(tokens));
         all
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// Notes every key in which two recipes differ, tables key by key.

@@ -88,11 +88,13 @@ pub struct LogConfig {
     /// the interval of the loads.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expert_similarity_every: Option<u64>,
+    /// Whether the same is written as TensorBoard's event files too, in `tensorboard/` of the run folder.
+    pub tensorboard: bool,
 }
 
 impl Default for LogConfig {
     fn default() -> Self {
-        Self { expert_load_every: 10, expert_similarity_every: None }
+        Self { expert_load_every: 10, expert_similarity_every: None, tensorboard: false }
     }
 }
 

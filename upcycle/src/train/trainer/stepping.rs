@@ -49,7 +49,7 @@ impl Trainer {
         })
     }
 
-    fn gradients(&self, number: u64, batches: Vec<Batch>) -> Result<Gradients> {
+    pub(super) fn gradients(&self, number: u64, batches: Vec<Batch>) -> Result<Gradients> {
         let batches = batches.into_iter().map(|batch| batch.on(self.model.device())).collect::<Result<Vec<_>>>()?;
         let parameters: Vec<&Parameter> = self.optimizer.parameters().collect();
         let (model, config, coefficients) = (&self.model, &self.config, &self.coefficients.0[..]);
@@ -58,7 +58,7 @@ impl Trainer {
     }
 
     /// Moves the weights by the clipped gradient, unless it is not finite.
-    fn update(&mut self, step: u64, gradients: &[Tensor], norms: &Norms) -> Result<()> {
+    pub(super) fn update(&mut self, step: u64, gradients: &[Tensor], norms: &Norms) -> Result<()> {
         let divisor = norms.divisor(self.config.optimizer.clip_norm)?;
         // On a CPU nothing is waited for, and a divisor of 1 would cost a pass over all gradients.
         let clips = |divisor: &Tensor| divisor.device().is_cuda() || divisor.double_value(&[]) > 1.0;
