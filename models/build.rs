@@ -7,10 +7,13 @@ use std::path::{Path, PathBuf};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The sources any processor runs.
-const COMMON: [&str; 5] = ["bandwidth.cpp", "ext.cpp", "linear.cpp", "linear_portable.cpp", "training.cpp"];
+const COMMON: [&str; 8] =
+    ["bandwidth.cpp", "ext.cpp", "fused.cpp", "fused_portable.cpp", "linear.cpp", "linear_portable.cpp", "pool.cpp", "training.cpp"];
 
 /// The sources for x86-64 alone, each with the instructions it may use.
-const X86_64: [(&str, &[&str]); 3] = [
+const X86_64: [(&str, &[&str]); 5] = [
+    ("fused_avx2.cpp", &["-mavx2", "-mfma"]),
+    ("fused_avx512.cpp", &["-mavx512f", "-mfma", "-mprefer-vector-width=512"]),
     ("linear_avx2.cpp", &["-mavx2", "-mfma"]),
     ("linear_avx512.cpp", &["-mavx512f"]),
     ("linear_avx512_bf16.cpp", &["-mavx512f", "-mavx512bf16"]),

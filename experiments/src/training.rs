@@ -16,7 +16,7 @@ const PAUSE: Duration = Duration::from_secs(30);
 
 /// Runs a trainer to its end; an interruption is an error after the checkpoint has been named.
 pub fn run(trainer: &mut Trainer, resume: Resume, what: &str) -> Result<Outcome> {
-    coppice_models::allocator::keep_freed_for_training();
+    coppice_models::allocator::keep_freed_for_training()?;
     let mut teller = Teller::new(what);
     let outcome = trainer.run(resume, &mut |event| teller.tell(event), interrupted())?;
     teller.bar.finish_and_clear();

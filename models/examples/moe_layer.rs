@@ -69,7 +69,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         [flag, count] if flag == "--repeats" => count.parse()?,
         _ => return Err("usage: moe_layer [--repeats R]".into()),
     };
-    coppice_models::allocator::keep_freed_for_training();
+    coppice_models::allocator::keep_freed_for_training()?;
     let config = MoeConfig { layers: vec![0], expert_intermediate_size: WIDTH, ..MoeConfig::default() };
     let moe = Moe::new(&Drawn, "mlp", HIDDEN, &config)?;
     let dense = Mlp::new(&Drawn, "dense", HIDDEN, WIDTH * config.experts_per_token)?;

@@ -4,6 +4,8 @@
 //! frees and asks for the same blocks in turn: for a routed layer of StableLM 2 1.6B, whose weight gradients are 554 MB, the pages cost
 //! a tenth of the step (`examples/moe_layer.rs`).
 
+use crate::ext;
+
 /// Lets the allocator keep freed blocks of up to `largest_mib` MiB, and up to `idle_mib` MiB of them at the end of its heap. Both are
 /// capped at what `mallopt` takes, 2 GiB. Of no effect where the allocator is not glibc's.
 pub fn keep_freed(largest_mib: i32, idle_mib: i32) {
@@ -18,7 +20,11 @@ pub fn keep_freed(largest_mib: i32, idle_mib: i32) {
     }
 }
 
-/// [`keep_freed`] for a process that trains: whatever a step frees, the next one finds.
-pub fn keep_freed_for_training() {
-    keep_freed(i32::MAX, i32::MAX);
+/// For a process that trains on the CPU: whatever tensors a step frees, the next one finds, by their size and in huge pages where the
+/// system has them. Tensors made before keep the allocator they came from. As much is kept as is in use at most.
+///
+/// # Errors
+/// When libtorch refuses another allocator.
+pub fn keep_freed_for_training() -> ext::Result<()> {
+    ext::training::keep_freed_tensors()
 }

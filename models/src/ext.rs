@@ -13,6 +13,7 @@ pub mod c10d;
 #[cfg(not(coppice_c10d))]
 #[path = "ext/c10d_off.rs"]
 pub mod c10d;
+pub mod fused;
 pub mod training;
 
 use std::ffi::{CStr, c_char, c_int};

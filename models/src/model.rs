@@ -103,7 +103,7 @@ impl Mlp {
     /// # Errors
     /// When the shapes do not match.
     pub fn forward(&self, x: &Tensor) -> Result<Tensor> {
-        self.down_proj.forward(&self.gate_proj.forward(x)?.f_silu()?.f_mul(&self.up_proj.forward(x)?)?)
+        self.down_proj.forward(&ext::fused::swiglu(&self.gate_proj.forward(x)?, &self.up_proj.forward(x)?)?)
     }
 }
 

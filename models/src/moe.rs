@@ -5,7 +5,7 @@ use tch::{Kind, Tensor};
 use crate::capacity::Capacity;
 use crate::config::MoeConfig;
 use crate::error::Result;
-use crate::ext;
+use crate::ext::fused::Experts;
 use crate::init::Source;
 use crate::model::Mlp;
 use crate::router::{Assignment, Router};
@@ -104,9 +104,8 @@ impl Moe {
         let Assignment { tokens, weights, counts } = assignment;
         let ends = counts.f_cumsum(0, Kind::Int64)?.f_to_kind(Kind::Int)?; // [N]
         let rows = x.f_index_select(0, tokens)?; // [A, D]
-        let gated = ext::grouped_linear(&rows, &self.gate_proj, &ends)?.f_silu()?;
-        let inner = gated.f_mul(&ext::grouped_linear(&rows, &self.up_proj, &ends)?)?; // [A, F]
-        let outer = ext::grouped_linear(&inner, &self.down_proj, &ends)?; // [A, D]
+        let experts = Experts { gate: &self.gate_proj, up: &self.up_proj, down: &self.down_proj };
+        let outer = experts.forward(&rows, &ends)?; // [A, D]
         let scale = weights.f_unsqueeze(1)?.f_to_kind(x.kind())?; // [A, 1]
         Ok(x.f_zeros_like()?.f_index_add(0, tokens, &outer.f_mul(&scale)?)?)
     }

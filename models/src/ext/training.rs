@@ -36,6 +36,7 @@ unsafe extern "C" {
         error: *mut c_char,
         size: usize,
     ) -> c_int;
+    fn coppice_fused_norms(tensors: Pointers, count: i64, error: *mut c_char, size: usize) -> *mut C_tensor;
     fn coppice_norms(tensors: Pointers, count: i64, error: *mut c_char, size: usize) -> *mut C_tensor;
     fn coppice_adamw(
         parameters: Pointers,
@@ -47,6 +48,7 @@ unsafe extern "C" {
         error: *mut c_char,
         size: usize,
     ) -> c_int;
+    fn coppice_keep_freed_tensors(error: *mut c_char, size: usize) -> c_int;
     fn coppice_cuda_memory(index: c_int, now: *mut i64, peak: *mut i64, error: *mut c_char, size: usize) -> c_int;
 }
 
@@ -86,6 +88,12 @@ pub fn backward(pulls: &[Pull], inputs: &[&Tensor]) -> Result<Vec<Option<Tensor>
 /// When the list is empty or the devices differ.
 pub fn norms(tensors: &[&Tensor]) -> Result<Tensor> {
     let mut message = [0; MESSAGE];
+    // SAFETY: as below.
+    let fused = unsafe { coppice_fused_norms(pointers(tensors).as_ptr(), tensors.len() as i64, message.as_mut_ptr(), MESSAGE) };
+    if !fused.is_null() {
+        // SAFETY: the function returns a tensor made by `new`, which nobody else owns.
+        return Ok(unsafe { Tensor::from_ptr(fused) });
+    }
     // SAFETY: the list has the length given and its tensors live through the call.
     let norms = unsafe { coppice_norms(pointers(tensors).as_ptr(), tensors.len() as i64, message.as_mut_ptr(), MESSAGE) };
     if norms.is_null() {
@@ -157,6 +165,16 @@ impl AdamWUpdate<'_> {
         };
         done(code, &message)
     }
+}
+
+/// Lets CPU tensors made from now on come from a pool of freed ones ([`crate::allocator`]).
+///
+/// # Errors
+/// When libtorch refuses.
+pub(crate) fn keep_freed_tensors() -> Result<()> {
+    let mut message = [0; MESSAGE];
+    // SAFETY: the message's length is its own.
+    done(unsafe { coppice_keep_freed_tensors(message.as_mut_ptr(), MESSAGE) }, &message)
 }
 
 /// Memory of a GPU that tensors take.

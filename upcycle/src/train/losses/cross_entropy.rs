@@ -1,5 +1,6 @@
 //! Next-token cross entropy, chunk by chunk of the logits.
 
+use coppice_models::ext::fused::cross_entropy_;
 use tch::{Kind, Reduction, Tensor, no_grad_guard};
 
 use crate::train::error::Result;
@@ -8,6 +9,8 @@ use crate::train::error::Result;
 
 /// Logits kept at a time, in elements (100 MiB in f32).
 const CHUNK: i64 = 25 << 20;
+/// Rows that the CPU's bf16 products take together.
+const TILE: i64 = 32;
 
 /// What the head gives back for a batch.
 #[derive(Debug)]
@@ -28,12 +31,9 @@ pub fn cross_entropy_gradients(hidden: &Tensor, head: &Tensor, targets: &Tensor,
     let mut loss = Tensor::f_zeros([], (Kind::Float, hidden.device()))?;
     let pull = hidden.f_empty_like()?;
     for (start, rows) in chunks(hidden, head)? {
-        let (part, targets) = (hidden.f_narrow(0, start, rows)?, targets.f_narrow(0, start, rows)?.f_unsqueeze(1)?);
-        let mut log_p = part.f_linear(head, None::<&Tensor>)?.f_log_softmax(-1, Kind::Float)?; // [C, V]
-        let _ = loss.f_sub_(&log_p.f_gather(1, &targets, false)?.f_sum(Kind::Float)?)?;
-        let mut at_logits = log_p.f_exp_()?;
-        let _ = at_logits.f_scatter_add_(1, &targets, &targets.f_full_like(-1.0)?.f_to_kind(Kind::Float)?)?;
-        let at_logits = at_logits.f_mul_scalar_(scale)?.f_to_kind(head.kind())?;
+        let part = hidden.f_narrow(0, start, rows)?;
+        let mut at_logits = part.f_linear(head, None::<&Tensor>)?; // [C, V]
+        let _ = loss.f_add_(&cross_entropy_(&mut at_logits, &targets.f_narrow(0, start, rows)?, scale)?.f_sum(Kind::Float)?)?;
         pull.f_narrow(0, start, rows)?.f_copy_(&at_logits.f_matmul(head)?)?;
         add_product(gradient, &at_logits, &part)?;
     }
@@ -47,9 +47,10 @@ fn add_product(sum: &mut Tensor, a: &Tensor, b: &Tensor) -> Result<()> {
     Ok(())
 }
 
-/// Tokens of one chunk over a vocabulary of `vocabulary`.
+/// Tokens of one chunk over a vocabulary of `vocabulary`: whole tiles of the matrix products, which lose up to a third of their speed else.
 pub(in crate::train) fn chunk_rows(vocabulary: i64) -> i64 {
-    (CHUNK / vocabulary).max(1)
+    let rows = (CHUNK / vocabulary).max(1);
+    if rows > TILE { rows - rows % TILE } else { rows }
 }
 
 /// First row and number of rows of each chunk of `hidden [T, D]`.
