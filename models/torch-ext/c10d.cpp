@@ -1,7 +1,8 @@
 // Process groups of torch.distributed's engine c10d: a TCP store for the meeting, Gloo for tensors on the CPU, NCCL (made by a library
 // of its own, nccl.cpp) for those on GPUs. The Rust side is src/ext/c10d.rs.
 //
-// Everything is asynchronous: an operation returns a work, which must be waited for and then freed.
+// Everything is asynchronous: an operation returns a work, which must be waited for and then freed. A group counts its operations
+// without a lock, so all of them begin under one.
 #include <ATen/core/Tensor.h>
 #include <c10/core/GradMode.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -10,6 +11,7 @@
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
 
 #include <chrono>
+#include <mutex>
 #include <numeric>
 #include <string>
 #include <vector>
@@ -25,6 +27,14 @@ using Store = c10::intrusive_ptr<c10d::Store>;
 using Work = c10::intrusive_ptr<c10d::Work>;
 using Splits = std::vector<std::int64_t>;
 
+// Begins an operation while no other thread does.
+template <class Begin>
+Work begun(Begin begin) {
+  static std::mutex one_at_a_time;
+  const std::lock_guard<std::mutex> guard(one_at_a_time);
+  return begin();
+}
+
 std::int64_t sum(const Splits& parts) { return std::accumulate(parts.begin(), parts.end(), std::int64_t{0}); }
 
 // Rows of x [A, ..] to their ranks and those of the others here, in the order of the ranks.
@@ -34,7 +44,7 @@ at::Tensor exchange(const Backend& group, const at::Tensor& x, const Splits& sen
   sizes[0] = sum(receive);
   at::Tensor from = x.contiguous(), to = at::empty(sizes, x.options().requires_grad(false));
   Splits out = receive, in = send;
-  group->alltoall_base(to, from, out, in)->wait();
+  begun([&] { return group->alltoall_base(to, from, out, in); })->wait();
   return to;
 }
 
@@ -95,7 +105,7 @@ void coppice_group_free(Backend* group) { delete group; }
 Work* coppice_all_reduce(const Backend* group, const at::Tensor* tensor, char* error, std::size_t length) {
   return guarded<Work*>(error, length, nullptr, [&] {
     std::vector<at::Tensor> tensors{tensor->detach()};
-    return new Work((*group)->allreduce(tensors));
+    return new Work(begun([&] { return (*group)->allreduce(tensors); }));
   });
 }
 
@@ -105,7 +115,7 @@ Work* coppice_broadcast(const Backend* group, const at::Tensor* tensor, int root
     std::vector<at::Tensor> tensors{tensor->detach()};
     c10d::BroadcastOptions options;
     options.rootRank = root;
-    return new Work((*group)->broadcast(tensors, options));
+    return new Work(begun([&] { return (*group)->broadcast(tensors, options); }));
   });
 }
 
@@ -114,7 +124,7 @@ Work* coppice_all_gather(const Backend* group, const at::Tensor* all, const at::
   return guarded<Work*>(error, length, nullptr, [&] {
     std::vector<std::vector<at::Tensor>> to{all->detach().unbind(0)};
     std::vector<at::Tensor> from{part->detach()};
-    return new Work((*group)->allgather(to, from));
+    return new Work(begun([&] { return (*group)->allgather(to, from); }));
   });
 }
 

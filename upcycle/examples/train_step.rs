@@ -1,14 +1,14 @@
 //! Seconds of a training step of a slice at StableLM 2 1.6B's shapes on the CPU, dense or with routed experts in all layers, through the
-//! real [`Trainer`]: parameters, gradients and moments in bf16, norms clipped, metrics written.
+//! real [`Trainer`]: parameters, gradients and moments in bf16 (with `--master=1` a master copy and moments in f32), norms clipped, metrics
+//! written.
 //!
 //! ```sh
-//! cargo run --release -p coppice-upcycle --example train_step -- moe --steps=3 --tokens=1024 [--layers=4] [--experts=8] [--chosen=2]
+//! cargo run --release -p coppice-upcycle --example train_step -- moe --steps=3 --tokens=1024 [--layers=4] [--experts=8] [--chosen=2] [--master=1]
 //! ```
 //!
 //! The first step warms up and is not counted. One JSON object: `{"seconds", "cpu_seconds", "losses", "peak_bytes", "base_bytes",
 //! "parameters"}`: time by the clock and of all processors together, the largest resident size of the process, and that before anything was
-//! allocated. `experiments/peers/train_step.py` runs it
-//! beside transformers.
+//! allocated. `experiments/peers/train_step.py` runs it beside transformers.
 
 use std::collections::BTreeMap;
 use std::error::Error;
@@ -81,7 +81,8 @@ struct Options {
 
 impl Options {
     fn read(arguments: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
-        let usage = "usage: train_step dense|moe [--steps=N] [--tokens=T] [--layers=L] [--experts=E] [--chosen=K] [--threads=N]";
+        let usage =
+            "usage: train_step dense|moe [--steps=N] [--tokens=T] [--layers=L] [--experts=E] [--chosen=K] [--threads=N] [--master=1]";
         let arguments: Vec<String> = arguments.collect();
         let (kind, rest) = arguments.split_first().ok_or(usage)?;
         let number = |text: &String| Some((text.strip_prefix("--")?.split_once('=')?.0.to_owned(), text.split_once('=')?.1.parse().ok()?));
@@ -110,8 +111,9 @@ impl Options {
     }
 
     fn recipe(&self) -> Result<TrainConfig, serde_json::Error> {
+        let precision = if self.number("master", 0) == 1 { "bf16_master" } else { "bf16" };
         serde_json::from_value(json!({
-            "steps": 1 << 20, "sequence_length": self.number("tokens", 1024), "batch_size": 1, "precision": "bf16",
+            "steps": 1 << 20, "sequence_length": self.number("tokens", 1024), "batch_size": 1, "precision": precision,
             "schedule": {"kind": "constant", "peak": 1e-4}, "log": {"expert_load_every": 0},
         }))
     }

@@ -1,7 +1,8 @@
 //! `train --nproc`: what is refused before any rank is started, in one sentence.
 
 use crate::support::outcome::ended;
-use crate::support::{Folder, coppice, json_of, recipe, refused, stderr};
+use crate::support::signals::{lines_of, signal_when, start};
+use crate::support::{Folder, coppice, done, json_of, recipe, refused, stderr};
 
 const GOOD: &str = "steps = 2\nschedule = { peak = 1e-3 }";
 
@@ -42,4 +43,55 @@ fn a_dry_run_plans_for_all_ranks_and_starts_none() {
         |ranks: &str| json_of(&mut coppice(["train", &recipe, "--output", &folder.arg("run"), "--dry-run", "--json", "--nproc", ranks]));
     assert_eq!(plan("1")["parameters"], plan("2")["parameters"]);
     assert!(!folder.path("run").exists());
+}
+
+/// Whether this build can distribute; says so where it cannot.
+fn ready() -> bool {
+    if !coppice_models::distributed::AVAILABLE {
+        eprintln!("SKIPPED: this build has no distribution (no gloo headers)");
+    }
+    coppice_models::distributed::AVAILABLE
+}
+
+fn losses(folder: &Folder, run: &str) -> Vec<f64> {
+    folder.lines(&format!("{run}/metrics.jsonl")).iter().filter_map(|line| line["loss"].as_f64()).collect()
+}
+
+#[test]
+fn two_ranks_train_what_one_process_trains_and_only_one_of_them_speaks() {
+    if !ready() {
+        return;
+    }
+    let folder = Folder::with_model();
+    let recipe = recipe::write(&folder, "steps = 12\nschedule = { peak = 3e-3 }\nvalidation = { every_steps = 6 }");
+    let train = |run: &str, more: &[&str]| {
+        json_of(coppice(["train", &recipe, "--output", &folder.arg(run), "--json"]).args(more).env("OMP_NUM_THREADS", "1"))
+    };
+    let (one, two) = (train("one", &[]), train("two", &["--nproc", "2"]));
+    let (expected, found) = (losses(&folder, "one"), losses(&folder, "two"));
+    assert_eq!(found.len(), 12);
+    let farthest = found.iter().zip(&expected).map(|(found, expected)| (found - expected).abs()).fold(0.0, f64::max);
+    assert!(farthest < 1e-4, "{farthest}");
+    let validation = |outcome: &serde_json::Value| outcome["validation"]["loss"].as_f64().unwrap();
+    assert!((validation(&one) - validation(&two)).abs() < 1e-4);
+}
+
+#[test]
+fn an_interrupted_launch_saves_its_state_and_goes_on() {
+    if !ready() {
+        return;
+    }
+    let folder = Folder::with_model();
+    let recipe = recipe::write(&folder, "steps = 60\nschedule = { peak = 3e-3 }");
+    let train = |run: &str, resume: &str| {
+        let mut command = coppice(["train", &recipe, "--output", &folder.arg(run), "--nproc", "2", "--resume", resume]);
+        command.env("OMP_NUM_THREADS", "1");
+        command
+    };
+    let metrics = folder.path("run").join("metrics.jsonl");
+    let output = signal_when(start(&mut train("run", "never")), libc::SIGINT, || lines_of(&metrics) >= 5);
+    assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
+    assert!(!folder.path("run").join("model").exists());
+    done(&mut train("run", "auto"));
+    assert_eq!(losses(&folder, "run").len(), 60);
 }

@@ -1,5 +1,6 @@
 //! The processes of a run and groups of them.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -59,7 +60,8 @@ impl World {
         let rank = ranks.iter().position(|&rank| rank == self.rank);
         let rank = rank.ok_or_else(|| Error::Distributed(format!("rank {} is not of group {name}", self.rank)))?;
         let interface = std::env::var("GLOO_SOCKET_IFNAME").ok();
-        let address = if is_loopback(&self.meeting.address) { "127.0.0.1".to_owned() } else { own_name() };
+        let Meeting { address, port, .. } = &self.meeting;
+        let address = own_address(address, *port).map_err(|error| Error::Distributed(format!("no way to {address}: {error}")))?;
         let inner = ProcessGroup::gloo(&self.store, name, interface.as_deref(), &address, rank, ranks.len(), self.timeout);
         Ok(Group { inner: Arc::new(inner.map_err(|error| lost("join", &error))?), rank, size: ranks.len() })
     }
@@ -132,11 +134,11 @@ fn lost(what: &str, error: &tch::TchError) -> Error {
     Error::Distributed(format!("could not {what} with the other ranks: {}", text.lines().next().unwrap_or("no reason given")))
 }
 
-fn is_loopback(address: &str) -> bool {
-    address == "localhost" || address.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
-/// This machine's name, whose address the others can reach.
-fn own_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "localhost".to_owned(), |name| name.trim().to_owned())
+/// The address of this machine on the way to `host`: asked of the system by a socket that sends nothing.
+fn own_address(host: &str, port: u16) -> std::io::Result<String> {
+    let remote = (host, port).to_socket_addrs()?.next().ok_or(std::io::ErrorKind::NotFound)?;
+    let any: IpAddr = if remote.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0))?;
+    socket.connect(remote)?;
+    Ok(socket.local_addr()?.ip().to_string())
 }

@@ -78,7 +78,7 @@ pub struct ProcessGroup {
 #[must_use = "an operation is done only when it was waited for"]
 pub struct Work(*mut RawWork);
 
-// SAFETY: each owns a reference-counted C++ object whose methods lock for themselves.
+// SAFETY: each owns a reference-counted C++ object; operations begin under a lock of `c10d.cpp`.
 unsafe impl Send for Store {}
 // SAFETY: as above.
 unsafe impl Sync for Store {}
