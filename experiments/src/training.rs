@@ -18,11 +18,22 @@ const PAUSE: Duration = Duration::from_secs(30);
 pub fn run(trainer: &mut Trainer, resume: Resume, what: &str) -> Result<Outcome> {
     coppice_models::allocator::keep_freed_for_training()?;
     let mut teller = Teller::new(what);
-    let outcome = trainer.run(resume, &mut |event| teller.tell(event), interrupted())?;
+    let leads = trainer.leads();
+    let outcome = trainer.run(
+        resume,
+        &mut |event| {
+            if leads {
+                teller.tell(event)
+            }
+        },
+        interrupted(),
+    )?;
     teller.bar.finish_and_clear();
     match outcome {
         Outcome::Interrupted { step, checkpoint } => {
-            output::say(format!("step {step} is saved in {}", checkpoint.display()));
+            if leads {
+                output::say(format!("step {step} is saved in {}", checkpoint.display()));
+            }
             Err(Interrupted::Kept.into())
         }
         Outcome::Finished { .. } => Ok(outcome),

@@ -13,6 +13,7 @@ pub mod device;
 pub mod distributed;
 pub mod doctor;
 pub mod error;
+pub mod expert_parallel;
 pub mod ext;
 pub mod flops;
 pub mod fs;

@@ -12,6 +12,7 @@ use crate::attention::Attention;
 use crate::cache::Cache;
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
+use crate::distributed::Group;
 use crate::error::{Error, Result};
 use crate::ext;
 use crate::init::{Source, Stored};
@@ -264,6 +265,18 @@ impl Model {
     /// Whether weights are read from a mapped file in place, and so must not be written to.
     pub fn is_mapped(&self) -> bool {
         !self.mappings.is_empty()
+    }
+
+    /// Spreads the experts of every routed layer over the processes of `group` ([`Moe::spread`]).
+    ///
+    /// # Errors
+    /// When they cannot be spread.
+    pub fn spread_experts(&mut self, group: &Group) -> Result<()> {
+        let routed = self.layers.iter_mut().filter_map(|layer| if let FeedForward::Moe(moe) = &mut layer.mlp { Some(moe) } else { None });
+        for moe in routed {
+            moe.spread(group)?;
+        }
+        Ok(())
     }
 
     /// Device the weights are on.

@@ -4,7 +4,9 @@ use tch::{Kind, Tensor};
 
 use crate::capacity::Capacity;
 use crate::config::MoeConfig;
-use crate::error::Result;
+use crate::distributed::Group;
+use crate::error::{Error, Result};
+use crate::expert_parallel::ExpertParallel;
 use crate::ext::fused::Experts;
 use crate::init::Source;
 use crate::model::Mlp;
@@ -25,6 +27,8 @@ pub struct Moe {
     pub down_proj: Tensor,
     /// The expert of all tokens.
     pub shared: Option<Shared>,
+    /// Where the experts are spread over processes: then the three above hold this process's part, `[N / W, ..]`.
+    pub parallel: Option<ExpertParallel>,
 }
 
 /// An expert that every token passes.
@@ -77,6 +81,7 @@ impl Moe {
             up_proj: packed("up_proj", [f, hidden])?,
             down_proj: packed("down_proj", [hidden, f])?,
             shared: Shared::new(source, prefix, hidden, config)?,
+            parallel: None,
         })
     }
 
@@ -99,13 +104,32 @@ impl Moe {
         Ok((y.f_reshape(&shape[..])?, Routing { layer, logits, counts, computed: kept.counts, tokens }))
     }
 
+    /// Keeps this process's part of the experts, and sends tokens to the others'.
+    ///
+    /// # Errors
+    /// When the experts do not divide among the ranks, choose tokens themselves, or are spread already.
+    pub fn spread(&mut self, group: &Group) -> Result<()> {
+        if self.parallel.is_some() || self.router.chooses_by_expert() {
+            return Err(Error::Input("experts that are spread already, or that choose among a process's tokens, cannot be spread".into()));
+        }
+        let parallel = ExpertParallel::new(group, self.router.weight.size2()?.0)?;
+        for experts in [&mut self.gate_proj, &mut self.up_proj, &mut self.down_proj] {
+            *experts = parallel.part(experts)?;
+        }
+        self.parallel = Some(parallel);
+        Ok(())
+    }
+
     /// Runs all experts as grouped products and adds the weighted results back to their tokens.
     fn run(&self, x: &Tensor, assignment: &Assignment) -> Result<Tensor> {
         let Assignment { tokens, weights, counts } = assignment;
         let ends = counts.f_cumsum(0, Kind::Int64)?.f_to_kind(Kind::Int)?; // [N]
         let rows = x.f_index_select(0, tokens)?; // [A, D]
         let experts = Experts { gate: &self.gate_proj, up: &self.up_proj, down: &self.down_proj };
-        let outer = experts.forward(&rows, &ends)?; // [A, D]
+        let outer = match &self.parallel {
+            Some(parallel) => parallel.run(&rows, counts, |rows, ends| Ok(experts.forward(rows, ends)?))?,
+            None => experts.forward(&rows, &ends)?,
+        }; // [A, D]
         let scale = weights.f_unsqueeze(1)?.f_to_kind(x.kind())?; // [A, 1]
         Ok(x.f_zeros_like()?.f_index_add(0, tokens, &outer.f_mul(&scale)?)?)
     }

@@ -72,6 +72,11 @@ impl Router {
         Ok(centred.f_div(&variance.f_add_scalar(VARIANCE_FLOOR)?.f_sqrt()?)?.f_mul_scalar(scale)?)
     }
 
+    /// Whether experts choose among tokens.
+    pub(crate) fn chooses_by_expert(&self) -> bool {
+        self.gate.is_expert_choice()
+    }
+
     /// Assigns the tokens with `logits [T, N]` to experts.
     ///
     /// # Errors

@@ -14,6 +14,8 @@ pub struct Parameter {
     pub tensor: Tensor,
     /// Whether the first dimension counts parts that are stored apart.
     pub packed: bool,
+    /// Index of the first part: not 0 where this process holds a later part of spread experts.
+    pub first: usize,
     /// Whether gradients train it; a router's balancing bias is stored and moved by counts alone.
     pub trained: bool,
 }
@@ -28,7 +30,7 @@ impl Parameter {
             return Ok(vec![(self.name.clone(), self.tensor.shallow_clone())]);
         }
         let parts = 0..self.tensor.size()[0];
-        parts.map(|part| Ok((self.name.replace("{}", &part.to_string()), self.tensor.f_get(part)?))).collect()
+        parts.map(|part| Ok((self.name.replace("{}", &(self.first as i64 + part).to_string()), self.tensor.f_get(part)?))).collect()
     }
 }
 
@@ -58,11 +60,11 @@ struct Collector(Vec<Parameter>);
 
 impl Collector {
     fn plain(&mut self, name: &str, tensor: &Tensor) {
-        self.0.push(Parameter { name: name.to_owned(), tensor: tensor.shallow_clone(), packed: false, trained: true });
+        self.0.push(Parameter { name: name.to_owned(), tensor: tensor.shallow_clone(), packed: false, first: 0, trained: true });
     }
 
-    fn packed(&mut self, name: String, tensor: &Tensor) {
-        self.0.push(Parameter { name, tensor: tensor.shallow_clone(), packed: true, trained: true });
+    fn packed(&mut self, name: String, tensor: &Tensor, first: usize) {
+        self.0.push(Parameter { name, tensor: tensor.shallow_clone(), packed: true, first, trained: true });
     }
 
     fn linear(&mut self, name: &str, linear: &Linear) {
@@ -85,13 +87,14 @@ impl Collector {
         self.linear(&format!("{prefix}.v_proj"), &attention.v_proj);
         self.linear(&format!("{prefix}.o_proj"), &attention.o_proj);
         if let Some((q, k)) = &attention.head_norms {
-            self.packed(format!("{prefix}.q_layernorm.norms.{{}}.weight"), &q.weight);
-            self.packed(format!("{prefix}.k_layernorm.norms.{{}}.weight"), &k.weight);
+            self.packed(format!("{prefix}.q_layernorm.norms.{{}}.weight"), &q.weight, 0);
+            self.packed(format!("{prefix}.k_layernorm.norms.{{}}.weight"), &k.weight, 0);
         }
     }
 
     fn bias(&mut self, name: &str, bias: Option<&Tensor>) {
-        let parameter = |bias: &Tensor| Parameter { name: name.to_owned(), tensor: bias.shallow_clone(), packed: false, trained: false };
+        let parameter =
+            |bias: &Tensor| Parameter { name: name.to_owned(), tensor: bias.shallow_clone(), packed: false, first: 0, trained: false };
         self.0.extend(bias.map(parameter));
     }
 
@@ -113,10 +116,11 @@ impl Collector {
             FeedForward::Dense(mlp) => self.mlp(prefix, mlp),
             FeedForward::Moe(moe) => {
                 self.plain(&format!("{prefix}.gate.weight"), &moe.router.weight);
+                let first = moe.parallel.as_ref().map_or(0, |parallel| parallel.first() as usize);
                 self.bias(&format!("{prefix}.gate.e_score_correction_bias"), moe.router.bias.as_ref());
-                self.packed(format!("{prefix}.experts.{{}}.gate_proj.weight"), &moe.gate_proj);
-                self.packed(format!("{prefix}.experts.{{}}.up_proj.weight"), &moe.up_proj);
-                self.packed(format!("{prefix}.experts.{{}}.down_proj.weight"), &moe.down_proj);
+                self.packed(format!("{prefix}.experts.{{}}.gate_proj.weight"), &moe.gate_proj, first);
+                self.packed(format!("{prefix}.experts.{{}}.up_proj.weight"), &moe.up_proj, first);
+                self.packed(format!("{prefix}.experts.{{}}.down_proj.weight"), &moe.down_proj, first);
                 if let Some(shared) = &moe.shared {
                     self.shared(prefix, shared);
                 }

@@ -32,6 +32,7 @@ fn adamw_equals_torch_over_20_steps() {
         name: name.clone(),
         tensor: tensor(&of["initial"], &of["shape"]),
         packed: false,
+        first: 0,
         trained: true,
     };
     let betas = numbers(&golden["betas"]);
@@ -52,7 +53,7 @@ fn adamw_equals_torch_over_20_steps() {
 }
 
 fn plain(name: &str, tensor: Tensor) -> Parameter {
-    Parameter { name: name.into(), tensor, packed: false, trained: true }
+    Parameter { name: name.into(), tensor, packed: false, first: 0, trained: true }
 }
 
 fn norms_of(gradients: &[Tensor]) -> Norms {

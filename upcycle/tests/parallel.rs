@@ -33,14 +33,15 @@ fn mixture() -> Config {
 /// What a case trains: with two micro-batches a rank where there are two ranks.
 fn case(name: &str) -> (Config, TrainConfig) {
     let changes = |level: &str, micro_batch: usize, jitter: f64, experts: usize| {
-        json!({"steps": 20, "batch_size": 8, "micro_batch_size": micro_batch, "routing": {"jitter": jitter}, "optimizer": {"clip_norm": 0.3},
+        json!({"steps": 20, "batch_size": 8, "micro_batch_size": micro_batch, "routing": {"jitter": jitter}, "optimizer": {"clip_norm": 0.3}, "schedule": {"peak": 1e-3},
                "parallel": {"experts": experts, "bucket_mib": 1, "timeout_seconds": 20},
                "losses": {"balance_coefficient": 0.05, "balance_level": level},
                "checkpoints": {"every_steps": 5, "keep_last": 4}, "log": {"tensorboard": false, "expert_load_every": 1}})
     };
     match name {
         "dense" => (config(64, None), recipe(&changes("micro_batch", 2, 0.0, 1))),
-        "mixture" => (mixture(), recipe(&changes("micro_batch", 2, 0.05, 1))),
+        "mixture" => (mixture(), recipe(&changes("micro_batch", 2, 0.0, 1))),
+        "experts" => (mixture(), recipe(&changes("micro_batch", 2, 0.0, 2))),
         // Loads over the whole step: one micro-batch a rank, against one of all sequences.
         "global" => (mixture(), recipe(&changes("global_batch", 8, 0.0, 1))),
         other => panic!("no case {other}"),
@@ -150,26 +151,37 @@ fn data_parallel_experts_equal_one_process() {
 }
 
 #[test]
-fn a_checkpoint_of_several_is_that_of_one() {
-    if !ready() {
-        return;
+fn spread_experts_equal_one_process() {
+    if ready() {
+        as_one(2, "experts"); // four experts on each
+        as_one(4, "experts"); // two pairs of ranks, each with all eight
     }
-    let folder = tempfile::tempdir().unwrap();
-    assert!(several(2, "dense", folder.path()).into_iter().all(|well| well));
+}
+
+/// Takes the newest checkpoints away until one of step 10 is the newest.
+fn go_back(folder: &Path) {
     for step in [15, 20] {
-        std::fs::remove_dir_all(folder.path().join(format!("checkpoints/step-{step:08}"))).unwrap();
+        let _ = std::fs::remove_dir_all(folder.join(format!("checkpoints/step-{step:08}")));
     }
-    let before = step_lines(folder.path());
-    let mut resumed = 0;
-    let mut tell = |event: &Event| resumed = if let Event::Resumed { step, .. } = event { *step } else { resumed };
-    trained(Ranks::alone(), "dense", &json!({}), folder.path(), Resume::Auto, &mut tell).unwrap();
-    assert_eq!(resumed, 10);
-    let differences = step_lines(folder.path()).iter().zip(&before).map(|(a, b)| (a.loss - b.loss).abs()).fold(0.0, f64::max);
-    assert!(differences < 1e-4, "{differences}");
-    // And the other way: four go on from what one has left.
-    std::fs::remove_dir_all(folder.path().join("checkpoints/step-00000020")).unwrap();
-    assert!(several(4, "dense", folder.path()).into_iter().all(|well| well));
-    assert_eq!(step_lines(folder.path()).len(), 20);
+}
+
+#[test]
+fn a_checkpoint_of_several_is_that_of_one() {
+    for case in ["dense", "experts"].into_iter().filter(|_| ready()) {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(several(2, case, folder.path()).into_iter().all(|well| well));
+        let before = step_lines(folder.path());
+        let same = || step_lines(folder.path()).iter().zip(&before).map(|(a, b)| (a.loss - b.loss).abs()).fold(0.0, f64::max) < 1e-4;
+        go_back(folder.path());
+        let mut resumed = 0;
+        let mut tell = |event: &Event| resumed = if let Event::Resumed { step, .. } = event { *step } else { resumed };
+        trained(Ranks::alone(), case, &json!({}), folder.path(), Resume::Auto, &mut tell).unwrap();
+        assert!(resumed == 10 && same(), "{case}");
+        // And the other way: four go on from what one has left.
+        go_back(folder.path());
+        assert!(several(4, case, folder.path()).into_iter().all(|well| well));
+        assert!(step_lines(folder.path()).len() == 20 && same(), "{case}");
+    }
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 mod inherit;
 mod plan;
+mod ranks;
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use coppice_models::device::DeviceChoice;
+use coppice_models::distributed::Launch;
 use coppice_models::init::{Cast, Random};
 use coppice_models::{Checkpoint, Config, Model};
 use coppice_upcycle::corpus::{open, tokenize_documents};
@@ -19,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tch::Device;
 
-use crate::common::{Interrupted, Outcome, is_interruption, open_device, resolve_model};
+use crate::common::{Interrupted, Outcome, is_interruption, resolve_model};
 use crate::{launch, memory, output, toml_file, training};
 
 /// Trains as a recipe says: a dense or routed checkpoint, or random weights of a given config.json.
@@ -107,17 +109,22 @@ impl TrainArgs {
             return launch::run(self.nproc.get(), launch::GRACE);
         }
         let (train, valid) = recipe.data.load(&tokenizer, source.config())?;
-        let device = open_device(self.device)?;
+        let launch = Launch::from_env()?;
+        let device = ranks::device(self.device, launch.as_ref())?;
         if self.dry_run {
             plan::tell(source.config(), &recipe.train, &train, self.nproc.get(), device, self.json)?;
             return Ok(Outcome::Done);
         }
         memory::refuse_too_large(source.config(), &recipe.train, device)?;
         let model = source.model(&recipe.model, recipe.train.precision, device)?;
-        let trainer = Trainer::new(model, recipe.train.clone(), train, valid, &folder)?.with_tokenizer_of(&tokenizer);
+        let ranks = ranks::join(launch, &recipe.train.parallel)?;
+        let trainer = Trainer::among(ranks, model, recipe.train.clone(), train, valid, &folder)?.with_tokenizer_of(&tokenizer);
         let trainer = trainer.accepting_changes(self.accept_changes).with_measured_rate()?;
         let mut trainer = source.exact(trainer)?.with_inheritance(inheritance);
         let trained = training::run(&mut trainer, self.resume(), "train");
+        if !trainer.leads() {
+            return trained.map(|_| Outcome::Done);
+        }
         self.finished(&trained.map_err(|error| if is_interruption(&error) { Interrupted::Saved.into() } else { error })?)
     }
 

@@ -152,8 +152,13 @@ impl Slot {
     fn new(mut parameter: Parameter, weight_decay: f64, precision: Precision) -> Result<Self> {
         let _ = parameter.tensor.f_requires_grad_(true)?; // in place: the model holds the same tensor
         let weights = parameter.tensor.f_detach()?;
-        let kept =
-            |kind: &str, tensor| Parameter { name: format!("{kind}.{}", parameter.name), tensor, packed: parameter.packed, trained: false };
+        let kept = |kind: &str, tensor| Parameter {
+            name: format!("{kind}.{}", parameter.name),
+            tensor,
+            packed: parameter.packed,
+            first: parameter.first,
+            trained: false,
+        };
         let moment = || -> Result<Tensor> { Ok(Tensor::f_zeros(weights.size(), (precision.moments(), weights.device()))?) };
         let (mean, square) = (kept("exp_avg", moment()?), kept("exp_avg_sq", moment()?));
         let master = if precision.has_master() { Some(kept("master", weights.f_to_kind(Kind::Float)?)) } else { None };

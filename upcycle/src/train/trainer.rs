@@ -149,6 +149,11 @@ impl Trainer {
         self
     }
 
+    /// Whether this is the process that writes and speaks, of all of the run.
+    pub fn leads(&self) -> bool {
+        self.ranks.leads()
+    }
+
     /// The model as it stands.
     pub fn model(&self) -> &Model {
         &self.model

@@ -83,7 +83,7 @@ impl Ranks {
     /// Keeps this rank's part of the experts of `model`.
     pub(super) fn spread(&self, model: &mut Model) -> Result<()> {
         match self.0.as_ref().and_then(|groups| groups.experts.as_ref()) {
-            Some(_) => Err(TrainError::Recipe(format!("{} layers cannot be spread yet", model.layers.len()))),
+            Some(group) => Ok(model.spread_experts(group)?),
             None => Ok(()),
         }
     }
@@ -159,7 +159,7 @@ impl Ranks {
                 Some(group) => group.gather(&parameter.tensor.f_detach()?)?.f_flatten(0, 1)?,
                 None => parameter.tensor.shallow_clone(),
             };
-            Ok(Parameter { tensor, name: parameter.name.clone(), ..*parameter })
+            Ok(Parameter { tensor, first: 0, name: parameter.name.clone(), ..*parameter })
         };
         parameters.map(whole).collect()
     }

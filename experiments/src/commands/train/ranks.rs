@@ -1,0 +1,29 @@
+//! `coppice train` as one of several processes.
+
+use anyhow::{Result, bail};
+use coppice_models::device::DeviceChoice;
+use coppice_models::distributed::group::Meeting;
+use coppice_models::distributed::{Launch, World};
+use coppice_upcycle::train::parallel::Ranks;
+use coppice_upcycle::train::recipe::ParallelConfig;
+use tch::Device;
+
+use crate::common::open_device;
+
+/// The device of this process: several exchange tensors between CPUs alone.
+pub fn device(choice: DeviceChoice, launch: Option<&Launch>) -> Result<Device> {
+    match (choice, launch) {
+        (DeviceChoice::Cuda(_), Some(_)) => bail!("several processes train on CPUs only as yet (Gloo, not NCCL): use --device cpu"),
+        (_, Some(_)) => open_device(DeviceChoice::Cpu),
+        (choice, None) => open_device(choice),
+    }
+}
+
+/// Meets the other processes of a launch; alone without one.
+pub fn join(launch: Option<Launch>, config: &ParallelConfig) -> Result<Ranks> {
+    let Some(launch) = launch else { return Ok(Ranks::alone()) };
+    let serves = launch.rank == 0 && !launch.agent_store;
+    let meeting = Meeting { address: launch.master_addr, port: launch.master_port, serves };
+    let world = World::join(meeting, launch.rank, launch.world_size, Ranks::timeout(config))?;
+    Ok(Ranks::of(&world, config)?)
+}
