@@ -23,7 +23,7 @@ pub fn run(trainer: &mut Trainer, resume: Resume, what: &str) -> Result<Outcome>
         resume,
         &mut |event| {
             if leads {
-                teller.tell(event)
+                teller.tell(event);
             }
         },
         interrupted(),
