@@ -88,7 +88,7 @@ def accumulate(weights: model.Weights, blocks: torch.Tensor, train: dict, config
     before, margin = [None] * len(config.get("moe_layers", [])), math.inf
     for part in blocks.split(train.get("micro_batch_size", 0) or total):
         ids, targets, share = part[:, :-1], part[:, 1:], len(part) / total
-        at = model.places(ids, config["eos_token_id"], train.get("reset_at_documents", False))
+        at = model.places(ids, config["eos_token_id"], train.get("reset_at_documents", True))
         logits, routings = model.forward(weights, ids, at, config)
         terms = {"loss": (cross_entropy(logits.flatten(0, 1), targets.flatten()), 1.0)}
         if routings:
