@@ -14,7 +14,7 @@ use crate::support::folder::names;
 use crate::support::signals::{lines_of, start};
 use crate::support::{Folder, coppice, done, recipe, stderr, words};
 
-const STEPS: usize = 60;
+const STEPS: usize = 240;
 
 /// Kills at random moments.
 const KILLS: usize = 20;
