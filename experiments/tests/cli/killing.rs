@@ -133,15 +133,15 @@ fn a_truncated_and_an_altered_checkpoint_are_named_and_the_one_before_is_used() 
     }
     fs::remove_dir_all(folder.path("run/model")).unwrap();
     let checkpoint = |step: usize| folder.path("run/checkpoints").join(format!("step-{step:08}"));
-    let mut bytes = fs::read(checkpoint(60).join("optimizer.safetensors")).unwrap();
+    let mut bytes = fs::read(checkpoint(240).join("optimizer.safetensors")).unwrap();
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
-    fs::write(checkpoint(60).join("optimizer.safetensors"), &bytes).unwrap();
-    fs::write(checkpoint(50).join("optimizer.safetensors"), &bytes[..middle]).unwrap();
+    fs::write(checkpoint(240).join("optimizer.safetensors"), &bytes).unwrap();
+    fs::write(checkpoint(230).join("optimizer.safetensors"), &bytes[..middle]).unwrap();
     let told = stderr(&done(&mut train(&folder, &recipe, "run")));
-    for damaged in ["step-00000060", "step-00000050"] {
+    for damaged in ["step-00000240", "step-00000230"] {
         assert!(told.contains(&format!("skipped damaged checkpoint {}", folder.path("run/checkpoints").join(damaged).display())), "{told}");
     }
-    assert!(told.contains("resumed at step 40"), "{told}");
+    assert!(told.contains("resumed at step 220"), "{told}");
     expect_equal(&folder, "run", &told);
 }
