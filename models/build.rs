@@ -37,11 +37,33 @@ fn main() -> Result<()> {
             build.flag("-isystem").flag(gloo.to_str().ok_or("the path to gloo is not UTF-8")?).define("USE_C10D_GLOO", None);
             objects.extend(build.file(source("c10d.cpp")).try_compile_intermediates()?);
             println!("cargo:rustc-cfg=coppice_c10d");
+            build_nccl(&lib, &include)?;
         }
         None => println!("cargo:warning=no gloo headers: distributed training is off (install libgloo-dev and build again)"),
     }
     let mut build = compiler(&include)?;
     build.objects(objects).files(COMMON.map(source)).try_compile("coppice_ext")?;
+    Ok(())
+}
+
+/// Where the folders with the headers of CUDA and NCCL are named, builds the library that makes NCCL groups; the binary loads it beside
+/// libtorch's CUDA library when it runs.
+fn build_nccl(lib: &Path, include: &Path) -> Result<()> {
+    println!("cargo:rerun-if-env-changed=COPPICE_CUDA_INCLUDE");
+    let Some(folders) = env::var_os("COPPICE_CUDA_INCLUDE") else { return Ok(()) };
+    let mut build = compiler(include)?;
+    build.pic(true).define("USE_C10D_NCCL", None);
+    for folder in env::split_paths(&folders) {
+        build.flag("-isystem").flag(folder.to_str().ok_or("the path to CUDA's headers is not UTF-8")?);
+    }
+    let library = PathBuf::from(env::var("OUT_DIR")?).join("libcoppice_nccl.so");
+    let mut command = build.try_get_compiler()?.to_command();
+    command.arg("-shared").arg("-o").arg(&library).arg(source("nccl.cpp")).arg("-L").arg(lib);
+    command.args(["-ltorch_cpu", "-ltorch_cuda", "-lc10"]);
+    if !command.status()?.success() {
+        return Err("nccl.cpp could not be compiled with the headers in COPPICE_CUDA_INCLUDE".into());
+    }
+    println!("cargo:rustc-env=COPPICE_NCCL={}", library.display());
     Ok(())
 }
 

@@ -85,7 +85,7 @@ fn as_one_of_several() {
     let Some(world) = ranks::world("as_one_of_several") else { return };
     let (folder, name) = (PathBuf::from(std::env::var(FOLDER).unwrap()), std::env::var(CASE).unwrap());
     let (name, fate) = name.split_once(' ').unwrap_or((&name, ""));
-    let ranks = Ranks::of(&world, &case(name).1.parallel).unwrap();
+    let ranks = Ranks::of(&world, &case(name).1.parallel, tch::Device::Cpu).unwrap();
     let rank = world.rank;
     let mut tell = |event: &Event| {
         if matches!(event, Event::Step(at) if at.step == 8) && fate == format!("kill {rank}") {

@@ -117,7 +117,7 @@ impl TrainArgs {
         }
         memory::refuse_too_large(source.config(), &recipe.train, device)?;
         let model = source.model(&recipe.model, recipe.train.precision, device)?;
-        let ranks = ranks::join(launch, &recipe.train.parallel)?;
+        let ranks = ranks::join(launch, &recipe.train.parallel, device)?;
         let trainer = Trainer::among(ranks, model, recipe.train.clone(), train, valid, &folder)?.with_tokenizer_of(&tokenizer);
         let trainer = trainer.accepting_changes(self.accept_changes).with_measured_rate()?;
         let mut trainer = source.exact(trainer)?.with_inheritance(inheritance);

@@ -1,10 +1,11 @@
 //! The processes of a run and groups of them.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, ToSocketAddrs, UdpSocket};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::error::{Error, Result};
 use crate::ext::c10d::{ProcessGroup, Store, Work};
@@ -52,13 +53,32 @@ impl World {
         Ok(Self { store, meeting, timeout, rank, size })
     }
 
+    /// [`World::group`] for tensors on this process's current `device`: Gloo for the CPU, NCCL for a GPU.
+    ///
+    /// # Errors
+    /// As [`World::group`], and for a GPU when this build has no NCCL.
+    pub fn group_on(&self, device: Device, name: &str, ranks: &[usize]) -> Result<Group> {
+        if !device.is_cuda() {
+            return self.group(name, ranks);
+        }
+        let no_nccl = "this build has no NCCL: name the folders of CUDA's and NCCL's headers in COPPICE_CUDA_INCLUDE and build again";
+        let library = option_env!("COPPICE_NCCL").ok_or_else(|| Error::Input(no_nccl.to_owned()))?;
+        let (rank, size) = (self.place(name, ranks)?, ranks.len());
+        let inner = ProcessGroup::nccl(Path::new(library), &self.store, &format!("nccl {name}"), rank, size, self.timeout);
+        Ok(Group { inner: Arc::new(inner.map_err(|error| lost("join", &error))?), rank, size })
+    }
+
+    fn place(&self, name: &str, ranks: &[usize]) -> Result<usize> {
+        let place = ranks.iter().position(|&rank| rank == self.rank);
+        place.ok_or_else(|| Error::Distributed(format!("rank {} is not of group {name}", self.rank)))
+    }
+
     /// The group of the processes `ranks`, of which this is one, under a `name` that no other group of the run has. All of them must ask.
     ///
     /// # Errors
     /// When this process is not among them, or the others do not come.
     pub fn group(&self, name: &str, ranks: &[usize]) -> Result<Group> {
-        let rank = ranks.iter().position(|&rank| rank == self.rank);
-        let rank = rank.ok_or_else(|| Error::Distributed(format!("rank {} is not of group {name}", self.rank)))?;
+        let rank = self.place(name, ranks)?;
         let interface = std::env::var("GLOO_SOCKET_IFNAME").ok();
         let Meeting { address, port, .. } = &self.meeting;
         let address = own_address(address, *port).map_err(|error| Error::Distributed(format!("no way to {address}: {error}")))?;
@@ -116,7 +136,7 @@ impl Group {
     /// # Errors
     /// [`Error::Distributed`] when a process was lost.
     pub fn barrier(&self) -> Result<()> {
-        self.sum(&Tensor::f_zeros([1], (Kind::Float, tch::Device::Cpu))?)
+        self.sum(&Tensor::f_zeros([1], (Kind::Float, Device::Cpu))?)
     }
 }
 

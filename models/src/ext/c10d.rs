@@ -1,9 +1,11 @@
 //! torch.distributed's engine c10d: the safe side of `torch-ext/c10d.cpp`, compiled where the build finds Gloo's headers.
 
 use std::ffi::{CString, c_char, c_int};
+use std::path::Path;
 use std::ptr::null;
 use std::time::Duration;
 
+use libloading::Library;
 use tch::{TchError, Tensor};
 use torch_sys::C_tensor;
 
@@ -61,6 +63,9 @@ unsafe extern "C" {
         length: usize,
     ) -> *mut C_tensor;
 }
+
+/// `coppice_nccl` of `torch-ext/nccl.cpp`.
+type MakeNccl = unsafe extern "C" fn(*const RawStore, *const c_char, c_int, c_int, i64, *mut c_char, usize) -> *mut RawGroup;
 
 /// Where processes meet: a key-value store over TCP. It has no authentication: private networks only.
 #[derive(Debug)]
@@ -123,6 +128,25 @@ impl ProcessGroup {
         // SAFETY: the store, the strings and the message live through the call.
         let raw =
             unsafe { coppice_gloo(store.0, name.as_ptr(), interface, address.as_ptr(), rank, count, limit, message.as_mut_ptr(), MESSAGE) };
+        if raw.is_null() { Err(exception(&message)) } else { Ok(Self { raw, size }) }
+    }
+
+    /// The NCCL group `name` of `size` processes, this one being `rank`, each on its own GPU; `library` is the one that the build made of
+    /// `torch-ext/nccl.cpp`, and libtorch's CUDA library is loaded. Compiled and linked, not yet run on a GPU.
+    ///
+    /// # Errors
+    /// When the library cannot be loaded, or the others do not come before the time is over.
+    pub fn nccl(library: &Path, store: &Store, name: &str, rank: usize, size: usize, timeout: Duration) -> Result<Self> {
+        let (name, mut message, limit) = (c_string(name)?, [0; MESSAGE], milliseconds(timeout));
+        let (number, count) = (number(rank)?, number(size)?);
+        let unloadable = |error| TchError::Torch(format!("{} could not be loaded ({error})", library.display()));
+        // SAFETY: the library is the build's own, whose initialisers expect nothing of the process.
+        let loaded = unsafe { Library::new(library) }.map_err(unloadable)?;
+        // SAFETY: the symbol has this signature in `torch-ext/nccl.cpp`.
+        let make = unsafe { loaded.get::<MakeNccl>(b"coppice_nccl\0") }.map_err(unloadable)?;
+        // SAFETY: the store, the name and the message live through the call.
+        let raw = unsafe { make(store.0, name.as_ptr(), number, count, limit, message.as_mut_ptr(), MESSAGE) };
+        std::mem::forget(loaded); // the group's code stays in it
         if raw.is_null() { Err(exception(&message)) } else { Ok(Self { raw, size }) }
     }
 

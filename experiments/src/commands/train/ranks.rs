@@ -1,6 +1,6 @@
 //! `coppice train` as one of several processes.
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use coppice_models::device::DeviceChoice;
 use coppice_models::distributed::group::Meeting;
 use coppice_models::distributed::{Launch, World};
@@ -10,20 +10,20 @@ use tch::Device;
 
 use crate::common::open_device;
 
-/// The device of this process: several exchange tensors between CPUs alone.
+/// The device of this process: of several on a machine each has the GPU of its own number, where GPUs are asked for.
 pub fn device(choice: DeviceChoice, launch: Option<&Launch>) -> Result<Device> {
     match (choice, launch) {
-        (DeviceChoice::Cuda(_), Some(_)) => bail!("several processes train on CPUs only as yet (Gloo, not NCCL): use --device cpu"),
-        (_, Some(_)) => open_device(DeviceChoice::Cpu),
-        (choice, None) => open_device(choice),
+        (DeviceChoice::Cuda(_), Some(launch)) => open_device(DeviceChoice::Cuda(launch.local_rank)),
+        (DeviceChoice::Auto, Some(_)) => open_device(DeviceChoice::Cpu),
+        (choice, _) => open_device(choice),
     }
 }
 
 /// Meets the other processes of a launch; alone without one.
-pub fn join(launch: Option<Launch>, config: &ParallelConfig) -> Result<Ranks> {
+pub fn join(launch: Option<Launch>, config: &ParallelConfig, device: Device) -> Result<Ranks> {
     let Some(launch) = launch else { return Ok(Ranks::alone()) };
     let serves = launch.rank == 0 && !launch.agent_store;
     let meeting = Meeting { address: launch.master_addr, port: launch.master_port, serves };
     let world = World::join(meeting, launch.rank, launch.world_size, Ranks::timeout(config))?;
-    Ok(Ranks::of(&world, config)?)
+    Ok(Ranks::of(&world, config, device)?)
 }

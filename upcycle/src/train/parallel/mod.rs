@@ -24,6 +24,9 @@ pub struct Ranks(Option<Groups>);
 
 #[derive(Debug)]
 struct Groups {
+    /// All ranks, for numbers on the host.
+    host: Group,
+    /// All ranks, for tensors where the model is.
     all: Group,
     /// Ranks that share one set of experts; none where every rank holds all.
     experts: Option<Group>,
@@ -38,22 +41,24 @@ impl Ranks {
         Self::default()
     }
 
-    /// The groups of `world` that a run with these settings needs. All ranks must ask.
+    /// The groups of `world` that a run with these settings needs, for a model on `device`. All ranks must ask.
     ///
     /// # Errors
     /// When the ranks do not divide into groups, or one is lost.
-    pub fn of(world: &World, config: &ParallelConfig) -> Result<Self> {
+    pub fn of(world: &World, config: &ParallelConfig, device: Device) -> Result<Self> {
         let (size, spread) = (world.size, config.experts);
         if size % spread != 0 {
             return Err(TrainError::Recipe(format!("parallel.experts is {spread}, expected a divisor of the {size} ranks")));
         }
-        let group = |name: &str, ranks: Vec<usize>| world.group(&format!("{name} {}", ranks[0]), &ranks);
+        let group = |name: &str, ranks: Vec<usize>| world.group_on(device, &format!("{name} {}", ranks[0]), &ranks);
         let first = world.rank / spread * spread;
         let experts = (spread > 1).then(|| group("experts", (first..first + spread).collect())).transpose()?;
         let alike = (world.rank % spread..size).step_by(spread).collect::<Vec<_>>();
         let replicas = (spread > 1 && alike.len() > 1).then(|| group("replicas", alike)).transpose()?;
         let bucket_bytes = config.bucket_mib << 20;
-        Ok(Self(Some(Groups { all: group("all", (0..size).collect())?, experts, replicas, bucket_bytes })))
+        let every: Vec<usize> = (0..size).collect();
+        let host = world.group("host", &every)?;
+        Ok(Self(Some(Groups { host, all: group("all", every)?, experts, replicas, bucket_bytes })))
     }
 
     /// How long a rank may be silent.
@@ -117,7 +122,8 @@ impl Ranks {
 
     /// The sum over all ranks, in place.
     pub(super) fn sum(&self, tensor: &Tensor) -> Result<()> {
-        self.0.as_ref().map_or(Ok(()), |groups| Ok(groups.all.sum(tensor)?))
+        let group = |groups: &Groups| if tensor.device().is_cuda() { groups.all.sum(tensor) } else { groups.host.sum(tensor) };
+        self.0.as_ref().map_or(Ok(()), |groups| Ok(group(groups)?))
     }
 
     /// The sum over the ranks that share one set of experts, in place.
@@ -136,7 +142,7 @@ impl Ranks {
     /// A number of the leading rank, on all ranks.
     pub(super) fn lead(&self, number: i64) -> Result<i64> {
         let told = Tensor::f_full([1], number, (Kind::Int64, Device::Cpu))?;
-        self.0.as_ref().map_or(Ok(()), |groups| groups.all.broadcast(&told, 0))?;
+        self.0.as_ref().map_or(Ok(()), |groups| groups.host.broadcast(&told, 0))?;
         Ok(told.f_int64_value(&[0])?)
     }
 
@@ -145,7 +151,7 @@ impl Ranks {
         let Some(groups) = &self.0 else { return Ok(()) };
         let held = parameters.filter(|parameter| !self.is_spread(parameter));
         let sums = held.map(|parameter| Ok(parameter.tensor.f_sum(Kind::Double)?.f_to_device(Device::Cpu)?)).collect::<Result<Vec<_>>>()?;
-        let all = groups.all.gather(&Tensor::f_stack(&sums, 0)?.f_detach()?)?;
+        let all = groups.host.gather(&Tensor::f_stack(&sums, 0)?.f_detach()?)?;
         let differ = all.f_ne_tensor(&all.f_narrow(0, 0, 1)?)?.f_any()?.f_int64_value(&[])? != 0;
         if differ { Err(TrainError::Recipe("the ranks began with different weights".into())) } else { Ok(()) }
     }
