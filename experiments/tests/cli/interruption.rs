@@ -95,8 +95,8 @@ fn what_was_left_is_begun_anew_without_resume_and_one_process_at_a_time() {
     larger_model(&folder);
     std::fs::create_dir(folder.path("to")).unwrap();
     let mut first = start(&mut sharded(&folder, "to/moe", &["--seed", "1"]));
-    while !folder.path("to/.moe.partial").exists() {
-        assert!(first.try_wait().unwrap().is_none(), "it ended before it began");
+    while finished(&folder) == 0 {
+        assert!(first.try_wait().unwrap().is_none(), "it ended before its first file was seen");
         std::thread::sleep(std::time::Duration::from_millis(1));
     }
     // SAFETY: the child is not waited for yet, so its id is its own.
