@@ -10,6 +10,12 @@ use tch::{Device, Kind, Tensor};
 use crate::error::{Error, Result};
 use crate::ext::c10d::{ProcessGroup, Store, Work};
 
+/// The library with the NCCL groups, in builds that were given CUDA's headers.
+const NCCL: Option<&str> = option_env!("COPPICE_NCCL");
+
+/// Whether this build can exchange tensors between GPUs.
+pub const HAS_NCCL: bool = NCCL.is_some();
+
 /// Where the processes of a run meet.
 #[derive(Debug, Clone)]
 pub struct Meeting {
@@ -62,7 +68,7 @@ impl World {
             return self.group(name, ranks);
         }
         let no_nccl = "this build has no NCCL: name the folders of CUDA's and NCCL's headers in COPPICE_CUDA_INCLUDE and build again";
-        let library = option_env!("COPPICE_NCCL").ok_or_else(|| Error::Input(no_nccl.to_owned()))?;
+        let library = NCCL.ok_or_else(|| Error::Input(no_nccl.to_owned()))?;
         let (rank, size) = (self.place(name, ranks)?, ranks.len());
         let inner = ProcessGroup::nccl(Path::new(library), &self.store, &format!("nccl {name}"), rank, size, self.timeout);
         Ok(Group { inner: Arc::new(inner.map_err(|error| lost("join", &error))?), rank, size })

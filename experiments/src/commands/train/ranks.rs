@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use coppice_models::device::DeviceChoice;
-use coppice_models::distributed::group::Meeting;
+use coppice_models::distributed::group::{HAS_NCCL, Meeting};
 use coppice_models::distributed::{Launch, World};
 use coppice_upcycle::train::parallel::Ranks;
 use coppice_upcycle::train::recipe::ParallelConfig;
@@ -10,11 +10,16 @@ use tch::Device;
 
 use crate::common::open_device;
 
-/// The device of this process: of several on a machine each has the GPU of its own number, where GPUs are asked for.
+/// The device of this process: of several on a machine each has the GPU of its own number, where there are GPUs and NCCL, or they are
+/// asked for.
 pub fn device(choice: DeviceChoice, launch: Option<&Launch>) -> Result<Device> {
     match (choice, launch) {
         (DeviceChoice::Cuda(_), Some(launch)) => open_device(DeviceChoice::Cuda(launch.local_rank)),
-        (DeviceChoice::Auto, Some(_)) => open_device(DeviceChoice::Cpu),
+        (DeviceChoice::Auto, Some(_)) if !HAS_NCCL => open_device(DeviceChoice::Cpu),
+        (DeviceChoice::Auto, Some(launch)) => match open_device(DeviceChoice::Auto)? {
+            Device::Cuda(_) => open_device(DeviceChoice::Cuda(launch.local_rank)),
+            other => Ok(other),
+        },
         (choice, _) => open_device(choice),
     }
 }
