@@ -8,12 +8,16 @@
 
 pub mod bench;
 pub mod calibration;
+pub mod entailment;
 pub mod metrics;
 pub mod reader;
 pub mod record;
 pub mod scores;
+pub mod setup;
 pub mod similarity;
 pub mod verdict;
 
 pub use record::{Record, Sample, Variant};
-pub use verdict::{Decision, Verdict, score_record};
+pub use scores::Case;
+pub use setup::Setup;
+pub use verdict::{Decision, Verdict, score_case, score_record};

@@ -30,6 +30,30 @@ pub struct Record {
     /// The likeliest alternatives at every response token: (token id, log-probability).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub top_logprobs: Option<Vec<Vec<(i64, f64)>>>,
+    /// Text of every response token; joined they are the response as it was decoded.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_texts: Option<Vec<String>>,
+    /// Texts of the entries of `top_logprobs`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub top_texts: Option<Vec<Vec<String>>>,
+    /// Self-certainty of every distribution: Kullback-Leibler divergence of the uniform distribution from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_self_certainties: Option<Vec<f64>>,
+    /// Rényi divergence of every distribution, softened by temperature 2, from the uniform one; order 1/2.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_renyi: Option<Vec<f64>>,
+    /// Log-probability of every response token without the prompt before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unconditional_logprobs: Option<Vec<f64>>,
+    /// What the attention of the response's tokens comes to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub attention: Option<Attention>,
+    /// Hidden states of the response, of one or several layers.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<Hidden>,
+    /// What the model, or another, says of the response when asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub judged: Option<Judged>,
     /// Further answers to the same prompt, drawn independently.
     #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Sample>,
@@ -61,6 +85,62 @@ pub struct Sample {
     /// Entropy at every token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_entropies: Option<Vec<f64>>,
+    /// Text of every token.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_texts: Option<Vec<String>>,
+    /// Hidden states, of one or several layers.
+    #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
+    pub hidden: Vec<Hidden>,
+}
+
+/// What the attention of a response's tokens comes to, reduced while decoding.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Attention {
+    /// RAUQ's uncertainty of every layer it looks at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rauq: Vec<f64>,
+    /// Attention score of every layer: mean over heads of the sum over tokens of the logarithm of the attention to the token itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub score: Vec<f64>,
+    /// Lookback ratio of every head, layer by layer: attention to the prompt over all attention, mean over tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lookback: Vec<f64>,
+}
+
+/// Hidden states of an answer after one layer, `[D]` each.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Hidden {
+    /// The layer, from 0; states after its residual addition.
+    pub layer: usize,
+    /// Mean over the answer's tokens.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mean: Vec<f32>,
+    /// At the answer's last token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub last: Vec<f32>,
+    /// At the last token but one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub before_last: Vec<f32>,
+    /// At the prompt's last token.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub prompt: Vec<f32>,
+}
+
+/// Answers to questions about a response. Probabilities, 0 to 1.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Judged {
+    /// Probability of True when asked whether the response is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_true: Option<f64>,
+    /// The same with the samples shown beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub p_true_sampling: Option<f64>,
+    /// The confidence it names when asked for a number; null where it names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verbalised: Option<f64>,
+    /// Of every sentence of the response and every sample, `[sentences][samples]`: 0 supported, 1 not, 0.5 neither said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub support: Option<Vec<Vec<f64>>>,
 }
 
 /// Another wording of the prompt, with the answers it drew.

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::calibration::Calibrator;
 use crate::record::Record;
-use crate::scores::{Missing, Scorer};
+use crate::scores::{Case, Missing, Scorer};
 
 /// What is known about one response.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -45,11 +45,16 @@ pub enum Decision {
     Flag,
 }
 
-/// Scores a record. Without a calibrator the verdict is [`Decision::Review`]; [`Verdict::decide`] draws a firmer one.
+/// Scores a record with the default setup: see [`score_case`].
 pub fn score_record(record: &Record, scorers: &[&dyn Scorer]) -> Verdict {
-    let mut verdict = Verdict { id: record.id.clone(), ..Verdict::default() };
+    score_case(&Case::new(record), scorers)
+}
+
+/// Scores a case. Without a calibrator the verdict is [`Decision::Review`]; [`Verdict::decide`] draws a firmer one.
+pub fn score_case(case: &Case<'_>, scorers: &[&dyn Scorer]) -> Verdict {
+    let mut verdict = Verdict { id: case.record.id.clone(), ..Verdict::default() };
     for scorer in scorers {
-        match finite_score(*scorer, record) {
+        match finite_score(*scorer, case) {
             Ok(value) => drop(verdict.scores.insert(scorer.name().to_owned(), value)),
             Err(missing) => drop(verdict.missing.insert(scorer.name().to_owned(), missing.to_string())),
         }
@@ -58,8 +63,8 @@ pub fn score_record(record: &Record, scorers: &[&dyn Scorer]) -> Verdict {
 }
 
 /// The score, which is a finite number or missing.
-pub(crate) fn finite_score(scorer: &dyn Scorer, record: &Record) -> Result<f64, Missing> {
-    scorer.score(record).and_then(|value| if value.is_finite() { Ok(value) } else { Err(Missing::Finite) })
+pub(crate) fn finite_score(scorer: &dyn Scorer, case: &Case<'_>) -> Result<f64, Missing> {
+    scorer.score(case).and_then(|value| if value.is_finite() { Ok(value) } else { Err(Missing::Finite) })
 }
 
 impl Verdict {

@@ -29,7 +29,7 @@ fn text(value: &Value) -> String {
 }
 
 fn score(name: &str, record: &Record) -> f64 {
-    scores::find(name).expect("registered").score(record).expect("complete")
+    scores::find(name).expect("registered").score(&coppice_detect::Case::new(record)).expect("complete")
 }
 
 #[test]

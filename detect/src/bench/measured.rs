@@ -8,7 +8,7 @@ use super::held_out::HeldOut;
 use super::{BenchSettings, Row};
 use crate::metrics::{self, Interval, MetricError, Ranking};
 use crate::record::Record;
-use crate::scores::Scorer;
+use crate::scores::{Case, Scorer};
 use crate::verdict::finite_score;
 
 /// The values of a score on the records that have what it needs.
@@ -22,7 +22,7 @@ pub(super) struct Measured {
 impl Measured {
     /// Computes the score, records in parallel.
     pub(super) fn new(scorer: &dyn Scorer, labelled: &[(&Record, bool)]) -> Self {
-        let score = |&(record, wrong): &(&Record, bool)| finite_score(scorer, record).map(|score| (score, wrong));
+        let score = |&(record, wrong): &(&Record, bool)| finite_score(scorer, &Case::new(record)).map(|score| (score, wrong));
         let computed: Vec<_> = labelled.par_iter().map(score).collect();
         let mut lacks = BTreeMap::new();
         computed.iter().filter_map(|result| result.as_ref().err()).for_each(|missing| *lacks.entry(missing.to_string()).or_default() += 1);
@@ -38,7 +38,7 @@ impl Measured {
         Ok(Row {
             score: scorer.name().to_owned(),
             single_pass: scorer.single_pass(),
-            cost: scorer.cost(),
+            cost: scorer.card().cost,
             n: scores.len(),
             missing: self.lacks.values().sum(),
             lacks: self.lacks.clone(),

@@ -4,29 +4,29 @@ use crate::record::{Record, Sample};
 
 use super::Missing;
 
-pub(super) const TOKEN_LOGPROBS: &str = "token_logprobs";
-pub(super) const TOKEN_ENTROPIES: &str = "token_entropies";
-pub(super) const SAMPLES: &str = "samples";
-pub(super) const SAMPLE_LOGPROBS: &str = "samples[].token_logprobs";
+pub(in crate::scores) const TOKEN_LOGPROBS: &str = "token_logprobs";
+pub(in crate::scores) const TOKEN_ENTROPIES: &str = "token_entropies";
+pub(in crate::scores) const SAMPLES: &str = "samples";
+pub(in crate::scores) const SAMPLE_LOGPROBS: &str = "samples[].token_logprobs";
 
 /// Log-probabilities of the response's tokens, at least one.
-pub(super) fn logprobs(record: &Record) -> Result<&[f64], Missing> {
+pub(in crate::scores) fn logprobs(record: &Record) -> Result<&[f64], Missing> {
     entries(record.token_logprobs.as_deref(), TOKEN_LOGPROBS)
 }
 
 /// Entropies at the response's tokens, at least one.
-pub(super) fn entropies(record: &Record) -> Result<&[f64], Missing> {
+pub(in crate::scores) fn entropies(record: &Record) -> Result<&[f64], Missing> {
     entries(record.token_entropies.as_deref(), TOKEN_ENTROPIES)
 }
 
 /// The samples, if there are at least `needed`.
-pub(super) fn samples(record: &Record, needed: usize) -> Result<&[Sample], Missing> {
+pub(in crate::scores) fn samples(record: &Record, needed: usize) -> Result<&[Sample], Missing> {
     let found = record.samples.len();
     if found < needed { Err(Missing::Samples { needed, found }) } else { Ok(&record.samples) }
 }
 
 /// Mean log-probability of the tokens of every sample.
-pub(super) fn mean_sample_logprobs(samples: &[Sample]) -> Result<Vec<f64>, Missing> {
+pub(in crate::scores) fn mean_sample_logprobs(samples: &[Sample]) -> Result<Vec<f64>, Missing> {
     let of = |(index, sample): (usize, &Sample)| match sample.token_logprobs.as_deref() {
         None | Some([]) => Err(Missing::SampleField { field: TOKEN_LOGPROBS, index }),
         Some(logprobs) => Ok(mean(logprobs)),
@@ -35,7 +35,7 @@ pub(super) fn mean_sample_logprobs(samples: &[Sample]) -> Result<Vec<f64>, Missi
 }
 
 /// Arithmetic mean of at least one value.
-pub(super) fn mean(values: &[f64]) -> f64 {
+pub(in crate::scores) fn mean(values: &[f64]) -> f64 {
     values.iter().sum::<f64>() / values.len() as f64
 }
 

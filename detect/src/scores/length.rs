@@ -1,33 +1,22 @@
 //! The baseline: how long the response is.
 
-use super::{Cost, LENGTH, Missing, Scorer};
-use crate::record::Record;
+use super::{Card, Case, Cost, LENGTH, Missing, Scorer};
 
 /// Tokens of the response, or its characters where no tokens are given.
 pub(super) struct Length;
 
 impl Scorer for Length {
-    fn name(&self) -> &'static str {
-        LENGTH
+    fn card(&self) -> &'static Card {
+        &Card {
+            name: LENGTH,
+            needs: &[],
+            cost: Cost::Text,
+            citation: "baseline; answer length alone reaches AUROC 0.94 on HaluEval-QA (Li et al. 2023, arXiv 2305.11747)",
+            summary: "length of the response in tokens, else characters",
+        }
     }
 
-    fn needs(&self) -> &'static [&'static str] {
-        &[]
-    }
-
-    fn cost(&self) -> Cost {
-        Cost::Text
-    }
-
-    fn citation(&self) -> &'static str {
-        "baseline; answer length alone reaches AUROC 0.94 on HaluEval-QA (Li et al. 2023, arXiv 2305.11747)"
-    }
-
-    fn summary(&self) -> &'static str {
-        "length of the response in tokens, else characters"
-    }
-
-    fn score(&self, record: &Record) -> Result<f64, Missing> {
-        Ok(record.tokens.as_ref().map_or_else(|| record.response.chars().count(), Vec::len) as f64)
+    fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
+        Ok(case.record.tokens.as_ref().map_or_else(|| case.record.response.chars().count(), Vec::len) as f64)
     }
 }

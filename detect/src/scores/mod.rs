@@ -1,48 +1,75 @@
-//! The scores: one file each, listed once in [`registry`]. Higher = more suspect, for every score.
+//! The scores: one file each, in a folder by what they cost, listed once there. Higher = more suspect, for every score.
 //!
-//! To add one, write a file with a unit struct that implements [`Scorer`], and a line in [`registry`].
+//! To add one, write a file with a unit struct that implements [`Scorer`], and two lines in the folder's `mod.rs`.
 
-mod discrete_semantic_entropy;
-mod exact_match_rate;
+mod case;
+mod comparison;
 mod inputs;
+mod learned;
 mod length;
-mod lexical_similarity;
-mod max_token_entropy;
-mod mean_token_entropy;
-mod msp;
-mod perplexity;
-mod semantic_entropy;
+mod one_pass;
+mod sampling;
 
 use std::fmt;
+use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
-use crate::record::Record;
+use crate::similarity::BackendError;
+
+pub use case::Case;
 
 /// The baseline every table carries: a score that does not beat it has found nothing but long answers.
 pub const LENGTH: &str = "length";
 
+/// What one should know of a score.
+#[derive(Debug, Clone, Copy)]
+pub struct Card {
+    /// Its name on the command line and in files.
+    pub name: &'static str,
+    /// The record's fields it reads beyond `response`.
+    pub needs: &'static [&'static str],
+    /// What the model has to do for it.
+    pub cost: Cost,
+    /// The paper or program that defines it.
+    pub citation: &'static str,
+    /// The definition in one line.
+    pub summary: &'static str,
+}
+
 /// A score of a record.
 pub trait Scorer: Sync {
-    /// Its name on the command line and in files.
-    fn name(&self) -> &'static str;
-    /// The record's fields it reads beyond `response`.
-    fn needs(&self) -> &'static [&'static str];
-    /// What the model has to do for it.
-    fn cost(&self) -> Cost;
-    /// The paper or program that defines it.
-    fn citation(&self) -> &'static str;
-    /// The definition in one line.
-    fn summary(&self) -> &'static str;
-    /// Whether generating the response alone is enough.
-    fn single_pass(&self) -> bool {
-        self.cost() != Cost::Samples
-    }
+    /// What one should know of it.
+    fn card(&self) -> &'static Card;
     /// The score of a record, higher = more suspect.
     ///
     /// # Errors
     /// [`Missing`] says what the record lacks.
-    fn score(&self, record: &Record) -> Result<f64, Missing>;
+    fn score(&self, case: &Case<'_>) -> Result<f64, Missing>;
+    /// How it learns, if it is a learned score.
+    fn learned(&self) -> Option<&dyn Learned> {
+        None
+    }
+    /// Its name on the command line and in files.
+    fn name(&self) -> &'static str {
+        self.card().name
+    }
+    /// Whether generating the response alone is enough.
+    fn single_pass(&self) -> bool {
+        matches!(self.card().cost, Cost::Text | Cost::OnePass)
+    }
+}
+
+/// A score with parameters that are fitted on records beforehand.
+pub trait Learned: Sync {
+    /// Whether it needs `label`; else the records alone are enough.
+    fn supervised(&self) -> bool;
+    /// The parameters, as [`Case::fitted`] will hand them back. Cases that lack what it needs are passed over.
+    ///
+    /// # Errors
+    /// Says in one sentence why the cases do not allow a fit.
+    fn fit(&self, cases: &[Case<'_>], seed: u64) -> Result<Value, String>;
 }
 
 /// What a score costs beyond having the response.
@@ -53,8 +80,12 @@ pub enum Cost {
     Text,
     /// Numbers that fall out of generating the response.
     OnePass,
+    /// One or a few further passes of the model over the response, or short answers of its own.
+    ExtraPass,
     /// Further sampled answers, each as dear as the response.
     Samples,
+    /// Sampled answers, and a model that compares texts.
+    Comparison,
 }
 
 impl fmt::Display for Cost {
@@ -62,7 +93,9 @@ impl fmt::Display for Cost {
         f.pad(match self {
             Self::Text => "text",
             Self::OnePass => "one pass",
+            Self::ExtraPass => "extra pass",
             Self::Samples => "samples",
+            Self::Comparison => "samples, comparing model",
         })
     }
 }
@@ -92,6 +125,15 @@ pub enum Missing {
         /// The first sample without it, from 0.
         index: usize,
     },
+    /// No entailment model was given.
+    #[error("an entailment model")]
+    Entailment,
+    /// The learned score was not fitted.
+    #[error("fitted parameters of {0}")]
+    Fit(&'static str),
+    /// A back-end failed.
+    #[error("a working back-end ({0})")]
+    Backend(#[from] BackendError),
     /// The numbers are there, but the score is not a finite number.
     #[error("finite inputs")]
     Finite,
@@ -109,17 +151,9 @@ pub struct UnknownScore {
 
 /// All scores, in the order they are listed.
 pub fn registry() -> &'static [&'static dyn Scorer] {
-    &[
-        &msp::Msp,
-        &perplexity::Perplexity,
-        &mean_token_entropy::MeanTokenEntropy,
-        &max_token_entropy::MaxTokenEntropy,
-        &exact_match_rate::ExactMatchRate,
-        &lexical_similarity::LexicalSimilarity,
-        &discrete_semantic_entropy::DiscreteSemanticEntropy,
-        &semantic_entropy::SemanticEntropy,
-        &length::Length,
-    ]
+    static ALL: LazyLock<Vec<&dyn Scorer>> =
+        LazyLock::new(|| [one_pass::SCORERS, sampling::SCORERS, comparison::SCORERS, learned::SCORERS, &[&length::Length]].concat());
+    &ALL
 }
 
 /// The score of that name.
@@ -142,13 +176,14 @@ fn nearest(name: &str) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::record::Record;
 
     #[test]
     fn names_are_unique_and_found() {
         for scorer in registry() {
             assert_eq!(registry().iter().filter(|other| other.name() == scorer.name()).count(), 1);
             assert_eq!(find(scorer.name()).expect("registered").name(), scorer.name());
-            assert!(!scorer.citation().is_empty() && !scorer.summary().is_empty());
+            assert!(!scorer.card().citation.is_empty() && !scorer.card().summary.is_empty());
         }
     }
 
@@ -162,7 +197,7 @@ mod tests {
     fn a_bare_record_lacks_what_each_score_needs() {
         let bare = Record { id: "a".into(), ..Record::default() };
         for scorer in registry() {
-            assert_eq!(scorer.score(&bare).is_ok(), scorer.needs().is_empty(), "{}", scorer.name());
+            assert_eq!(scorer.score(&Case::new(&bare)).is_ok(), scorer.card().needs.is_empty(), "{}", scorer.name());
         }
     }
 }

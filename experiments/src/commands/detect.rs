@@ -175,15 +175,16 @@ impl DetectListArgs {
     fn run(&self) -> Result<Outcome> {
         if self.json {
             let entry = |scorer: &&dyn Scorer| {
-                json!({ "name": scorer.name(), "summary": scorer.summary(), "needs": scorer.needs(), "cost": scorer.cost(),
-                        "citation": scorer.citation(), "single_pass": scorer.single_pass() })
+                let card = scorer.card();
+                json!({ "name": card.name, "summary": card.summary, "needs": card.needs, "cost": card.cost, "citation": card.citation,
+                        "single_pass": scorer.single_pass(), "learned": scorer.learned().is_some() })
             };
             output::json(&json!({ "scores": registry().iter().map(entry).collect::<Vec<_>>() }))?;
             return Ok(Outcome::Done);
         }
         for scorer in registry() {
-            output::line(format!("{:<28} {}", scorer.name(), scorer.summary()))?;
-            output::line(format!("{:<28}   cost: {}; {}", "", scorer.cost(), scorer.citation()))?;
+            output::line(format!("{:<28} {}", scorer.name(), scorer.card().summary))?;
+            output::line(format!("{:<28}   cost: {}; {}", "", scorer.card().cost, scorer.card().citation))?;
         }
         Ok(Outcome::Done)
     }

@@ -205,6 +205,7 @@ impl GenerateArgs {
             tokens: Some(trace.tokens.clone()),
             token_logprobs: Some(trace.logprobs.clone()),
             token_entropies: Some(trace.entropies.clone()),
+            ..Sample::default()
         };
         Record {
             id: self.id(prompt),

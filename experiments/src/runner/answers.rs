@@ -130,6 +130,7 @@ impl Asking<'_> {
             tokens: Some(trace.tokens.clone()),
             token_logprobs: Some(trace.logprobs.clone()),
             token_entropies: Some(trace.entropies.clone()),
+            ..Sample::default()
         })
     }
 

@@ -106,7 +106,7 @@ pub fn flagged(examined: &[Examined], tokenizer: &Tokenizer) -> Result<Vec<Flagg
     for model in firsts(examined) {
         let Some((name, _)) = model.judged.best() else { continue };
         let scorer = scores::find(&name)?;
-        let score = |answered: &Answered| scorer.score(&answered.record).ok();
+        let score = |answered: &Answered| scorer.score(&coppice_detect::Case::new(&answered.record)).ok();
         let mut ranked: Vec<_> = model.answered.iter().filter_map(|answered| Some((score(answered)?, answered))).collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
         for (score, answered) in ranked.into_iter().take(SHOWN / arms) {

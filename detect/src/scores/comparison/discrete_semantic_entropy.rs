@@ -1,47 +1,36 @@
 //! Discrete semantic entropy: the entropy of the shares of samples in each cluster of meaning.
 
-use super::semantic_entropy::{clusters_of, entropy};
-use super::{Cost, Missing, Scorer, inputs};
-use crate::record::Record;
+use super::semantic_entropy::entropy;
+use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
 
-/// −Σ_c q(c) ln q(c) with q(c) = samples in cluster c / samples. Clusters by normalised exact match.
+/// −Σ_c q(c) ln q(c) with q(c) = samples in cluster c / samples. Clusters as the setup's equivalence says.
 pub(super) struct DiscreteSemanticEntropy;
 
 impl Scorer for DiscreteSemanticEntropy {
-    fn name(&self) -> &'static str {
-        "discrete_semantic_entropy"
+    fn card(&self) -> &'static Card {
+        &Card {
+            name: "discrete_semantic_entropy",
+            needs: &[inputs::SAMPLES],
+            cost: Cost::Samples,
+            citation: "Farquhar et al. 2024, Nature 630 (doi 10.1038/s41586-024-07421-0), discrete variant",
+            summary: "entropy of the shares of samples in clusters of equivalent answers, nats",
+        }
     }
 
-    fn needs(&self) -> &'static [&'static str] {
-        &[inputs::SAMPLES]
-    }
-
-    fn cost(&self) -> Cost {
-        Cost::Samples
-    }
-
-    fn citation(&self) -> &'static str {
-        "Farquhar et al. 2024, Nature 630 (doi 10.1038/s41586-024-07421-0), discrete variant"
-    }
-
-    fn summary(&self) -> &'static str {
-        "entropy of the shares of samples in clusters of equivalent answers, nats"
-    }
-
-    fn score(&self, record: &Record) -> Result<f64, Missing> {
-        inputs::samples(record, 1)?;
-        Ok(entropy(&clusters_of(record), &vec![1.0; record.samples.len()]))
+    fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
+        let samples = inputs::samples(case.record, 1)?;
+        Ok(entropy(&case.meanings()?, &vec![1.0; samples.len()]))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Sample;
+    use crate::record::{Record, Sample};
 
     fn score(texts: &[&str]) -> f64 {
         let samples = texts.iter().map(|&text| Sample { text: text.into(), ..Sample::default() }).collect();
-        DiscreteSemanticEntropy.score(&Record { samples, ..Record::default() }).expect("samples are there")
+        DiscreteSemanticEntropy.score(&Case::new(&Record { samples, ..Record::default() })).expect("samples are there")
     }
 
     #[test]

@@ -3,48 +3,28 @@
 //! Repeated strings count as often as they were drawn, and cluster masses are divided by their sum, so no cluster's probability exceeds 1
 //! (the estimator of Kuhn et al. 2023 sums unnormalised probabilities and lacks this property).
 
-use super::{Cost, Missing, Scorer, inputs};
-use crate::record::Record;
-use crate::similarity::{NormalisedExactMatch, Similarity, clusters};
+use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
 
-/// −Σ_c q(c) ln q(c) with q(c) = Σ_{j∈c} P_j / Σ_j P_j and P_j = exp(mean ln p of sample j's tokens). Clusters by normalised exact match.
+/// −Σ_c q(c) ln q(c) with q(c) = Σ_{j∈c} P_j / Σ_j P_j and P_j = exp(mean ln p of sample j's tokens). Clusters as the setup's equivalence says.
 pub(super) struct SemanticEntropy;
 
 impl Scorer for SemanticEntropy {
-    fn name(&self) -> &'static str {
-        "semantic_entropy"
+    fn card(&self) -> &'static Card {
+        &Card {
+            name: "semantic_entropy",
+            needs: &[inputs::SAMPLES, inputs::SAMPLE_LOGPROBS],
+            cost: Cost::Samples,
+            citation: "Kuhn et al. 2023 (arXiv 2302.09664); Farquhar et al. 2024, Nature 630 (doi 10.1038/s41586-024-07421-0), Rao estimator",
+            summary: "entropy of clusters of equivalent answers, weighed by length-normalised probability, nats",
+        }
     }
 
-    fn needs(&self) -> &'static [&'static str] {
-        &[inputs::SAMPLES, inputs::SAMPLE_LOGPROBS]
-    }
-
-    fn cost(&self) -> Cost {
-        Cost::Samples
-    }
-
-    fn citation(&self) -> &'static str {
-        "Kuhn et al. 2023 (arXiv 2302.09664); Farquhar et al. 2024, Nature 630 (doi 10.1038/s41586-024-07421-0), Rao estimator"
-    }
-
-    fn summary(&self) -> &'static str {
-        "entropy of clusters of equivalent answers, weighed by length-normalised probability, nats"
-    }
-
-    fn score(&self, record: &Record) -> Result<f64, Missing> {
-        let mean_logprobs = inputs::mean_sample_logprobs(inputs::samples(record, 1)?)?;
+    fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
+        let mean_logprobs = inputs::mean_sample_logprobs(inputs::samples(case.record, 1)?)?;
         let largest = mean_logprobs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         let masses: Vec<f64> = mean_logprobs.iter().map(|logprob| (logprob - largest).exp()).collect();
-        Ok(entropy(&clusters_of(record), &masses))
+        Ok(entropy(&case.meanings()?, &masses))
     }
-}
-
-/// Similarity from which two answers count as equivalent.
-const EQUIVALENT: f64 = 0.5;
-
-/// The cluster of every sample.
-pub(super) fn clusters_of(record: &Record) -> Vec<usize> {
-    clusters(&NormalisedExactMatch.matrix(&record.sample_texts()), EQUIVALENT)
 }
 
 /// Entropy, nats, of clusters that hold the given masses. Summed in order of size, so that the same sizes give the same bits and tie.
@@ -66,7 +46,7 @@ fn probabilities(clusters: &[usize], masses: &[f64]) -> Vec<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::Sample;
+    use crate::record::{Record, Sample};
     use proptest::prelude::*;
 
     fn record(samples: &[(&str, &[f64])]) -> Record {
@@ -81,20 +61,20 @@ mod tests {
         let half = 0.5f64.ln();
         let record = record(&[("Rome", &[half]), ("rome.", &[half, half]), ("Oslo", &[2.0 * half])]);
         let expected = -(0.8 * 0.8f64.ln() + 0.2 * 0.2f64.ln());
-        assert!((SemanticEntropy.score(&record).expect("complete") - expected).abs() < 1e-12);
+        assert!((SemanticEntropy.score(&Case::new(&record)).expect("complete") - expected).abs() < 1e-12);
     }
 
     #[test]
     fn probabilities_below_the_smallest_float_still_compare() {
         let record = record(&[("a b", &[-2000.0]), ("c d", &[-2000.0])]);
-        assert!((SemanticEntropy.score(&record).expect("complete") - 2f64.ln()).abs() < 1e-12);
+        assert!((SemanticEntropy.score(&Case::new(&record)).expect("complete") - 2f64.ln()).abs() < 1e-12);
     }
 
     #[test]
     fn a_sample_without_log_probabilities_is_named() {
         let mut record = record(&[("a", &[-1.0]), ("b", &[-1.0])]);
         record.samples[1].token_logprobs = None;
-        let missing = SemanticEntropy.score(&record).expect_err("incomplete");
+        let missing = SemanticEntropy.score(&Case::new(&record)).expect_err("incomplete");
         assert_eq!(missing.to_string(), "token_logprobs of every sample (absent from sample 1)");
     }
 

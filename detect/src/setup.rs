@@ -1,0 +1,57 @@
+//! What scoring runs with: how texts are compared, who judges entailment, and what was fitted beforehand.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::entailment::Entailment;
+use crate::similarity::{NormalisedExactMatch, RougeL, Similarity, TokenJaccard};
+
+/// The back-ends and fitted parameters that scores read. [`Setup::default`] needs no model.
+#[derive(Debug)]
+pub struct Setup {
+    /// Compares answers and parts of answers where a score calls for a similarity (SAR, CoCoA); default ROUGE-L.
+    pub similarity: Box<dyn Similarity>,
+    /// Weighs the edges of the answer graphs (`degmat`, `eccentricity`, `eigval_laplacian`); default Jaccard index of words.
+    pub graph: Box<dyn Similarity>,
+    /// When two answers mean the same; default normalised exact match.
+    pub equivalence: Equivalence,
+    /// Judges whether a text entails another; none by default: it takes a model.
+    pub entailment: Option<Box<dyn Entailment>>,
+    /// Parameters of learned scores by name, as their fit returned them.
+    pub fitted: BTreeMap<String, Value>,
+}
+
+/// When two answers count as one meaning.
+#[derive(Debug)]
+pub enum Equivalence {
+    /// Their similarity reaches the threshold.
+    Similar {
+        /// The similarity.
+        by: Box<dyn Similarity>,
+        /// From here on they are equivalent.
+        threshold: f64,
+    },
+    /// Each entails the other (Kuhn et al. 2023).
+    Bidirectional,
+    /// Neither contradicts the other, and not both are neutral: what the code of Farquhar et al. 2024 does by default.
+    NoContradiction,
+}
+
+impl Default for Setup {
+    fn default() -> Self {
+        Self {
+            similarity: Box::new(RougeL),
+            graph: Box::new(TokenJaccard),
+            equivalence: Equivalence::default(),
+            entailment: None,
+            fitted: BTreeMap::new(),
+        }
+    }
+}
+
+impl Default for Equivalence {
+    fn default() -> Self {
+        Self::Similar { by: Box::new(NormalisedExactMatch), threshold: 0.5 }
+    }
+}

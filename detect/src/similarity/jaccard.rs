@@ -1,0 +1,40 @@
+//! Shared words over all words.
+
+use std::collections::HashSet;
+
+use ndarray::Array2;
+
+use super::{BackendError, Similarity, all_pairs};
+
+/// Jaccard index of the sets of lower-cased words, as white space parts them: LM-Polygraph's `Jaccard_score`. Two texts without words are alike.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct TokenJaccard;
+
+impl Similarity for TokenJaccard {
+    fn name(&self) -> &'static str {
+        "jaccard"
+    }
+
+    fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError> {
+        let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
+        let words: Vec<HashSet<&str>> = lower.iter().map(|text| text.split_whitespace().collect()).collect();
+        Ok(all_pairs(texts.len(), |i, j| jaccard(&words[i], &words[j])))
+    }
+}
+
+fn jaccard(a: &HashSet<&str>, b: &HashSet<&str>) -> f64 {
+    let common = a.intersection(b).count();
+    let all = a.len() + b.len() - common;
+    if all == 0 { 1.0 } else { common as f64 / all as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_count_once_and_in_any_case() {
+        let matrix = TokenJaccard.matrix(&["in Rome in", "Rome Italy", "", " "]).expect("no model");
+        assert_eq!((matrix[[0, 1]], matrix[[0, 2]], matrix[[2, 3]]), (1.0 / 3.0, 0.0, 1.0));
+    }
+}
