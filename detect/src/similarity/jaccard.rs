@@ -20,6 +20,12 @@ impl Similarity for TokenJaccard {
         let words: Vec<HashSet<&str>> = lower.iter().map(|text| text.split_whitespace().collect()).collect();
         Ok(all_pairs(texts.len(), |i, j| jaccard(&words[i], &words[j])))
     }
+
+    fn to_each(&self, text: &str, others: &[&str]) -> Result<Vec<f64>, BackendError> {
+        let own = text.to_lowercase();
+        let own = own.split_whitespace().collect();
+        Ok(others.iter().map(|other| jaccard(&own, &other.to_lowercase().split_whitespace().collect())).collect())
+    }
 }
 
 fn jaccard(a: &HashSet<&str>, b: &HashSet<&str>) -> f64 {

@@ -19,6 +19,11 @@ impl Similarity for RougeL {
         let words: Vec<Vec<String>> = texts.iter().map(|text| words(text)).collect();
         Ok(all_pairs(texts.len(), |i, j| if texts[i] == texts[j] { 1.0 } else { rouge_l(&words[i], &words[j]) }))
     }
+
+    fn to_each(&self, text: &str, others: &[&str]) -> Result<Vec<f64>, BackendError> {
+        let own = words(text);
+        Ok(others.iter().map(|&other| if other == text { 1.0 } else { rouge_l(&own, &words(other)) }).collect())
+    }
 }
 
 fn words(text: &str) -> Vec<String> {
@@ -30,8 +35,17 @@ fn rouge_l(a: &[String], b: &[String]) -> f64 {
     if common == 0.0 { 0.0 } else { 2.0 * common / (a.len() + b.len()) as f64 }
 }
 
-/// Length of the longest common subsequence, by the row-by-row recurrence of Wagner and Fischer.
+/// Length of the longest common subsequence: what both begin with, what both end with, and the recurrence between.
 fn longest_common_subsequence(a: &[String], b: &[String]) -> usize {
+    let same = |pairs: &mut dyn Iterator<Item = (&String, &String)>| pairs.take_while(|(x, y)| x == y).count();
+    let begin = same(&mut a.iter().zip(b));
+    let (a, b) = (&a[begin..], &b[begin..]);
+    let end = same(&mut a.iter().rev().zip(b.iter().rev()));
+    begin + end + between(&a[..a.len() - end], &b[..b.len() - end])
+}
+
+/// Row by row, after Wagner and Fischer.
+fn between(a: &[String], b: &[String]) -> usize {
     let mut row = vec![0; b.len() + 1];
     for word in a {
         let mut diagonal = 0;
