@@ -8,6 +8,8 @@
 
 pub mod bench;
 pub mod calibration;
+pub mod contrast;
+pub mod eigen;
 pub mod entailment;
 pub mod metrics;
 pub mod reader;
@@ -15,6 +17,7 @@ pub mod record;
 pub mod scores;
 pub mod setup;
 pub mod similarity;
+pub(crate) mod text;
 pub mod verdict;
 
 pub use record::{Record, Sample, Variant};
