@@ -60,9 +60,9 @@ struct Answers(Vec<Vec<Vec<u32>>>);
 impl Answers {
     fn of(case: &Case<'_>) -> Result<Self, Missing> {
         inputs::samples(case.record, 1)?;
-        let lower: Vec<String> = case.answers().into_iter().map(str::to_lowercase).collect();
+        let lower: Vec<Vec<String>> = case.answers().into_iter().map(|text| sentences(text).map(str::to_lowercase).collect()).collect();
         let mut vocabulary = Vocabulary::default();
-        Ok(Self(lower.iter().map(|text| sentences(text).map(|sentence| vocabulary.number(tokens(sentence))).collect()).collect()))
+        Ok(Self(lower.iter().map(|text| text.iter().map(|sentence| vocabulary.number(tokens(sentence))).collect()).collect()))
     }
 }
 
