@@ -8,8 +8,8 @@ use crate::entailment::Judgement;
 use crate::record::Record;
 use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
 
+use super::log_sum_exp::log_sum_exp;
 use super::relevance::TOKEN_TEXTS;
-use super::sequence::log_sum_exp;
 
 /// Alternatives at each token, the token itself included.
 const ALTERNATIVES: usize = 10;

@@ -4,6 +4,9 @@ mod bsdetector;
 mod ccp;
 mod cocoa;
 mod discrete_semantic_entropy;
+mod graph_nli;
+mod kernel_language_entropy;
+mod log_sum_exp;
 mod luq;
 mod num_semantic_sets;
 mod relevance;
@@ -13,7 +16,6 @@ mod semantic_entropy;
 mod semantic_entropy_mc;
 mod semantic_entropy_unique;
 mod sentence_sar;
-mod sequence;
 mod token_sar;
 
 use crate::scores::Scorer;
@@ -25,6 +27,10 @@ pub(super) const SCORERS: &[&dyn Scorer] = &[
     &semantic_entropy_mc::SemanticEntropyMc,
     &semantic_entropy_unique::SemanticEntropyUnique,
     &num_semantic_sets::NumSemanticSets,
+    &kernel_language_entropy::KernelLanguageEntropy,
+    &graph_nli::DEGMAT,
+    &graph_nli::ECCENTRICITY,
+    &graph_nli::EIGVAL_LAPLACIAN,
     &token_sar::TokenSar,
     &sentence_sar::SentenceSar,
     &sar::Sar,

@@ -4,7 +4,7 @@
 //! meaning can exceed 1 and the score fall below 0. That is the published estimator, kept for comparison; `semantic_entropy_unique` counts
 //! every distinct string once, and `semantic_entropy` divides by the sum.
 
-use super::sequence::{log_sum_exp, sequence_logprobs};
+use super::log_sum_exp::log_sum_exp;
 use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
 
 /// −(1/M) Σ_i ln Σ_{j∈c(i)} P(s_j), P(s) = Π p over the sample's tokens (not length-normalised). Clusters as the setup's equivalence says.
@@ -22,7 +22,7 @@ impl Scorer for SemanticEntropyMc {
     }
 
     fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
-        let logprobs = sequence_logprobs(inputs::samples(case.record, 1)?)?;
+        let logprobs = inputs::sum_sample_logprobs(inputs::samples(case.record, 1)?)?;
         Ok(monte_carlo(&case.meanings()?, &vec![true; logprobs.len()], &logprobs))
     }
 }

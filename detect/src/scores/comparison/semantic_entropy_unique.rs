@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use super::semantic_entropy_mc::monte_carlo;
-use super::sequence::sequence_logprobs;
 use crate::record::Sample;
 use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
 
@@ -23,7 +22,7 @@ impl Scorer for SemanticEntropyUnique {
 
     fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
         let samples = inputs::samples(case.record, 1)?;
-        Ok(monte_carlo(&case.meanings()?, &first_draws(samples), &sequence_logprobs(samples)?))
+        Ok(monte_carlo(&case.meanings()?, &first_draws(samples), &inputs::sum_sample_logprobs(samples)?))
     }
 }
 

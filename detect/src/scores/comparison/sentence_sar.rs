@@ -2,7 +2,7 @@
 
 use ndarray::Array2;
 
-use super::sequence::{log_sum_exp, sequence_logprobs};
+use super::log_sum_exp::log_sum_exp;
 use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
 
 /// Temperature of the relevance, as published.
@@ -24,7 +24,7 @@ impl Scorer for SentenceSar {
     }
 
     fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
-        let logprobs = sequence_logprobs(inputs::samples(case.record, 1)?)?;
+        let logprobs = inputs::sum_sample_logprobs(inputs::samples(case.record, 1)?)?;
         Ok(relevant(&logprobs, &case.sample_similarity(case.setup.similarity.as_ref())?))
     }
 }

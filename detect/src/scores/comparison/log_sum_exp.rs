@@ -1,16 +1,4 @@
-//! Probabilities of whole answers, in logarithms: an answer of a hundred tokens is likelier to underflow than not.
-
-use crate::record::Sample;
-use crate::scores::{Missing, inputs};
-
-/// Log-probability of every sample: the sum over its tokens.
-pub(super) fn sequence_logprobs(samples: &[Sample]) -> Result<Vec<f64>, Missing> {
-    let of = |(index, sample): (usize, &Sample)| match sample.token_logprobs.as_deref() {
-        None | Some([]) => Err(Missing::SampleField { field: inputs::TOKEN_LOGPROBS, index }),
-        Some(logprobs) => Ok(logprobs.iter().sum()),
-    };
-    samples.iter().enumerate().map(of).collect()
-}
+//! Sums of probabilities in logarithms: the probability of a whole answer of a hundred tokens is likelier to underflow than not.
 
 /// ln Σ e^x; of nothing, minus infinity.
 pub(super) fn log_sum_exp(terms: impl Iterator<Item = f64> + Clone) -> f64 {
