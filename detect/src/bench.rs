@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 mod held_out;
 mod measured;
+mod selfcheck;
 
 use serde::{Deserialize, Serialize};
 
@@ -11,6 +12,8 @@ use crate::metrics::{self, Interval, MetricError};
 use crate::record::Record;
 use crate::scores::{self, Cost, LENGTH, Scorer, UnknownScore};
 use measured::Measured;
+
+pub use selfcheck::{Area, Passage, SelfCheck, selfcheck};
 
 /// What to measure and how finely.
 #[derive(Debug, Clone, PartialEq)]

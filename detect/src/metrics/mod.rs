@@ -6,19 +6,23 @@
 
 mod bootstrap;
 mod calibration_error;
+mod correlation;
 mod intervals;
 mod ranking;
 mod rejection;
 mod roc;
+mod trapezoid;
 
 pub use bootstrap::{Interval, Resampled, bootstrap, paired_bootstrap, resample};
 pub use calibration_error::{Binning, DEFAULT_BINS, brier, ece, ece_with};
+pub use correlation::{pearson, spearman};
 pub use intervals::{binomial_interval, student_t};
 pub(crate) use ranking::Ranking;
 pub(crate) use rejection::prr_of;
 pub use rejection::{aurc, excess_aurc, prr, risk_coverage_curve};
 pub use roc::{auroc, average_precision, mann_whitney, roc_curve};
 pub(crate) use roc::{auroc_of, average_precision_of};
+pub use trapezoid::auc_pr_trapezoid;
 
 /// Why a metric has no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -50,6 +54,9 @@ pub enum MetricError {
         /// `right` or `wrong`.
         class: &'static str,
     },
+    /// All values of a list are the same, or there are none.
+    #[error("a list without variance has no correlation")]
+    Constant,
     /// NaN or infinite.
     #[error("score {index} is {value}, not a finite number")]
     NotFinite {
