@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::selfcheck::{Passage, SelfCheck, selfcheck};
+use super::selfcheck::{self, Passage, SelfCheck};
 use crate::adapters::{Item, Kind};
 use crate::metrics::{Interval, MetricError, bootstrap};
 use crate::scores::sentence_surprises;
@@ -37,10 +37,10 @@ pub fn wikibio(items: &[Item], seed: u64) -> Result<Vec<WikiBioRow>, MetricError
 
 fn row(name: &str, published: Option<[f64; 3]>, score: &Score, items: &[Item], seed: u64) -> Result<Option<WikiBioRow>, MetricError> {
     let Some(passages) = items.iter().map(|item| passage(item, score)).collect::<Option<Vec<_>>>() else { return Ok(None) };
-    let measured = selfcheck(&passages)?;
+    let measured = selfcheck::selfcheck(&passages)?;
     let non_fact = |drawn: &[usize]| {
-        let drawn: Vec<Passage> = drawn.iter().map(|&index| passages[index].clone()).collect();
-        selfcheck(&drawn).ok().map(|found| found.non_fact.auc_pr)
+        let drawn: Vec<&Passage> = drawn.iter().filter_map(|&index| passages.get(index)).collect();
+        selfcheck::non_fact(&drawn).ok().map(|area| area.auc_pr)
     };
     let non_fact_interval = bootstrap(passages.len(), RESAMPLES, CONFIDENCE, seed, non_fact)?;
     Ok(Some(WikiBioRow { score: name.to_owned(), measured, non_fact_interval, published }))
