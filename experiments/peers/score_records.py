@@ -178,7 +178,9 @@ def main():
         if options.keep:
             pathlib.Path(options.keep).write_bytes(pathlib.Path(file.name).read_bytes())
         everything = statistics.median(coppice(options.coppice, file.name, None)[0] for _ in range(options.rounds))
-        print(json.dumps({"records": options.records, "megabytes": os.path.getsize(file.name) / 1e6, "coppice_all_scores": everything}))
+        reading, _ = timed(lambda: [json.loads(line) for line in open(file.name, encoding="utf-8")])
+        size = {"records": options.records, "megabytes": os.path.getsize(file.name) / 1e6, "seconds_of_json_loads": reading}
+        print(json.dumps(size | {"coppice_all_scores": everything}))
         for peer, scores, theirs in (("lm-polygraph", list(LM_POLYGRAPH), lm_polygraph), ("uqlm", UQLM, uqlm)):
             rounds = [coppice(options.coppice, file.name, scores) for _ in range(options.rounds)]
             seconds, values = theirs(records)
