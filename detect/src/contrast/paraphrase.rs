@@ -16,14 +16,18 @@ const FRAMES: [&str; 8] = [
     "{} Please be brief.",
 ];
 
-/// Beginnings of questions and what they may become; the rest of the question stays as it is.
-const BEGINNINGS: [(&str, &[&str]); 9] = [
+/// Beginnings of questions and what they may become; the rest of the question stays as it is. The first that fits counts.
+const BEGINNINGS: [(&str, &[&str]); 13] = [
     ("What is the ", &["Name the ", "Which is the ", "Tell me the "]),
     ("What was the ", &["Name the ", "Which was the ", "Tell me the "]),
     ("What are the ", &["Name the ", "Which are the ", "Tell me the "]),
+    ("What were the ", &["Name the ", "Which were the ", "Tell me the "]),
+    ("Who are ", &["Which people are "]),
+    ("Who were ", &["Which people were "]),
     ("Who ", &["Which person "]),
     ("Where ", &["In which place ", "At what place "]),
     ("When ", &["At what time ", "On which date "]),
+    ("Which of ", &[]),
     ("Which ", &["What "]),
     ("How many ", &["What number of "]),
     ("Why ", &["For what reason "]),
@@ -49,13 +53,11 @@ impl Variation for Paraphrase {
 
 /// The question with other words at its beginning, as a request where it no longer asks.
 fn reworded(question: &str) -> Vec<String> {
-    let fitting = BEGINNINGS.iter().filter_map(|(beginning, others)| Some((question.strip_prefix(beginning)?, others)));
-    let word = |rest: &str, other: &str| {
-        let request = other.starts_with("Name") || other.starts_with("Tell");
-        let rest = if request { rest.strip_suffix('?').map_or(rest.to_owned(), |rest| format!("{rest}.")) } else { rest.to_owned() };
-        format!("{other}{rest}")
-    };
-    fitting.flat_map(|(rest, others)| others.iter().map(move |other| word(rest, other))).collect()
+    let mut fitting = BEGINNINGS.iter().filter_map(|(beginning, others)| Some((question.strip_prefix(beginning)?, others)));
+    let Some((rest, others)) = fitting.next() else { return Vec::new() };
+    let request = |other: &str| other.starts_with("Name ") || other.starts_with("Tell ");
+    let statement = rest.strip_suffix('?').map_or(rest.to_owned(), |rest| format!("{rest}."));
+    others.iter().map(|other| format!("{other}{}", if request(other) { &statement } else { rest })).collect()
 }
 
 #[cfg(test)]
@@ -67,6 +69,7 @@ mod tests {
         let expected = ["Name the capital of Italy.", "Which is the capital of Italy?", "Tell me the capital of Italy."];
         assert_eq!(reworded("What is the capital of Italy?"), expected);
         assert_eq!(reworded("Where was Ada born?"), ["In which place was Ada born?", "At what place was Ada born?"]);
-        assert!(reworded("Is Rome in Italy?").is_empty());
+        assert_eq!(reworded("Who were the Beatles?"), ["Which people were the Beatles?"]);
+        assert!(reworded("Is Rome in Italy?").is_empty() && reworded("Which of them won?").is_empty());
     }
 }

@@ -8,6 +8,8 @@ use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
 
 /// Added to every eigenvalue, α of INSIDE.
 const REGULARISATION: f64 = 1e-3;
+/// Stands for an eigenvalue that rounding brought to zero or below, as in LM-Polygraph.
+const ROUNDED_AWAY: f64 = 1e-10;
 
 /// (1/M) Σ ln λ_k of the covariance, `[M, M]`, of the samples' mean hidden states, as INSIDE's own code computes it: each state centred on the mean
 /// of its D entries, products divided by D − 1, 10⁻³ added to the diagonal. That code takes decimal logarithms: its score is this one / ln 10. The
@@ -53,6 +55,7 @@ pub(super) fn mean_log_eigenvalue(states: &Array2<f64>, divisor: f64) -> f64 {
     let means = states.mean_axis(Axis(1)).unwrap_or_default();
     let centred = states - &means.insert_axis(Axis(1));
     let covariance = centred.dot(&centred.t()) / divisor + Array2::<f64>::eye(states.nrows()) * REGULARISATION;
-    let logs: Vec<f64> = eigen::symmetric(&covariance).values.iter().map(|value| value.ln()).collect();
+    let positive = |value: f64| if value <= 0.0 { ROUNDED_AWAY } else { value };
+    let logs: Vec<f64> = eigen::symmetric(&covariance).values.into_iter().map(|value| positive(value).ln()).collect();
     inputs::mean(&logs)
 }
