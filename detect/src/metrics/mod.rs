@@ -6,17 +6,23 @@
 
 mod bootstrap;
 mod calibration_error;
+mod clusters;
+mod corrections;
+mod delong;
 mod intervals;
 mod ranking;
 mod rejection;
 mod roc;
 
 pub use bootstrap::{Interval, Resampled, bootstrap, paired_bootstrap, resample};
-pub use calibration_error::{Binning, DEFAULT_BINS, brier, ece, ece_with};
+pub use calibration_error::{Bin, Binning, BrierParts, DEFAULT_BINS, brier, brier_parts, ece, ece_with, mce, reliability_bins};
+pub use clusters::{Groups, cluster_bootstrap, resample_groups};
+pub use corrections::{benjamini_hochberg, holm};
+pub use delong::{AurocDifference, auroc_variance, delong_interval, delong_test};
 pub use intervals::{binomial_interval, student_t};
 pub(crate) use ranking::Ranking;
 pub(crate) use rejection::prr_of;
-pub use rejection::{aurc, excess_aurc, prr, risk_coverage_curve};
+pub use rejection::{aurac, aurc, excess_aurc, prr, rejection_area, risk_coverage_curve};
 pub use roc::{auroc, average_precision, mann_whitney, roc_curve};
 pub(crate) use roc::{auroc_of, average_precision_of};
 
