@@ -8,7 +8,9 @@
 
 pub mod bench;
 pub mod calibration;
+pub mod drift;
 pub mod entailment;
+pub mod guarantee;
 pub mod metrics;
 pub mod reader;
 pub mod record;
