@@ -49,7 +49,7 @@ fn controlled_risk_is_at_most_alpha_over_exchangeable_splits_and_near_it() {
     for _ in 0..SPLITS {
         pool.shuffle(&mut rng);
         let (values, failed): (Vec<f64>, Vec<bool>) = pool[1..=n].iter().copied().unzip();
-        let set = control_risk(&values, &failed, alpha).expect("valid").expect("n is large enough");
+        let set = control_risk(&values, &failed, alpha, 1.0).expect("valid").expect("n is large enough");
         lost += u32::from(pool[0].0 <= set.threshold && pool[0].1);
     }
     // Without ties the expectation is ⌊α(n + 1)⌋ / (n + 1), here α, unless all may pass.
@@ -131,6 +131,15 @@ fn the_joint_risk_accepts_more_than_the_selective_one() {
     let selective = calibrate(&scores, &wrong, &groups, &Settings::default()).expect("two classes").calibrator.thresholds;
     assert!(joint.accept.map(|t| t.probability) > selective.accept.map(|t| t.probability), "{joint:?} {selective:?}");
     assert_eq!(joint.flag, Some(Threshold { probability: 0.99, guarantee: None }));
+}
+
+#[test]
+fn of_two_joint_risks_the_accepted_set_comes_first() {
+    let (scores, wrong, groups) = people();
+    let settings = Settings { control: Control::JointRisk, alpha: 0.4, ..Settings::default() };
+    let found = calibrate(&scores, &wrong, &groups, &settings).expect("two classes").calibrator.thresholds;
+    let (accept, flag) = (found.accept.expect("may pass"), found.flag.expect("may pass"));
+    assert!(accept.probability < flag.probability && flag.probability <= accept.probability.next_up(), "{found:?}");
 }
 
 #[test]

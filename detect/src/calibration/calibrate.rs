@@ -114,14 +114,13 @@ impl HeldOut {
         let drawn = one_of_each(&self.groups, settings.seed);
         let (probabilities, wrong) = drawn.iter().map(|&item| (self.probabilities[item], self.wrong[item])).unzip();
         let tested = Part { probabilities, wrong };
-        let accept = certified(&tested, others, settings)?.pop().map(|set| threshold(set, set.threshold.min(1.0)));
+        let accept = certified(&tested, others, 1.0, settings)?.pop().map(|set| threshold(set, set.threshold));
         if let Some(probability) = settings.flag {
             return parted(accept, Threshold { probability, guarantee: None });
         }
-        let sets = certified(&tested.opposite(), &others.opposite(), settings)?;
-        let above = |set: &&Certified| accept.is_none_or(|accept| -set.threshold > accept.probability);
-        let flag = sets.iter().rev().find(above).map(|&set| threshold(set, (-set.threshold).max(0.0)));
-        Ok(Thresholds { accept, flag })
+        let above_accepted = accept.map_or(0.0, |accept| accept.probability.next_up());
+        let flag = certified(&tested.opposite(), &others.opposite(), -above_accepted, settings)?.pop();
+        Ok(Thresholds { accept, flag: flag.filter(|_| above_accepted <= 1.0).map(|set| threshold(set, -set.threshold)) })
     }
 
     fn judged(&self, of: usize, thresholds: &Thresholds, settings: &Settings) -> Result<Judged, MetricError> {
@@ -144,15 +143,17 @@ impl Part {
     }
 }
 
-/// The sets that keep the promise, the largest last.
-fn certified(tested: &Part, others: &Part, settings: &Settings) -> Result<Vec<Certified>, MetricError> {
+/// The sets that keep the promise and do not pass `limit`, the largest last.
+fn certified(tested: &Part, others: &Part, limit: f64, settings: &Settings) -> Result<Vec<Certified>, MetricError> {
     let Settings { alpha, confidence, .. } = *settings;
     let Part { probabilities, wrong } = tested;
     match settings.control {
-        Control::JointRisk => Ok(control_risk(probabilities, wrong, alpha)?.into_iter().collect()),
+        Control::JointRisk => Ok(control_risk(probabilities, wrong, alpha, limit)?.into_iter().collect()),
         Control::SelectiveRisk => {
             let thresholds = candidates(&others.probabilities, &others.wrong, wrong.len(), confidence)?;
-            selective_risk(probabilities, wrong, &thresholds, alpha, confidence)
+            let mut sets = selective_risk(probabilities, wrong, &thresholds, alpha, confidence)?;
+            sets.retain(|set| set.threshold <= limit);
+            Ok(sets)
         }
     }
 }
