@@ -113,7 +113,7 @@ impl DetectCalibrateArgs {
             }
         }
         let unlabelled = records.iter().filter(|record| record.label.is_none()).count();
-        if unlabelled > 0 {
+        if unlabelled > 0 && unlabelled < records.len() {
             output::say(format!("{unlabelled} of {} records have no label and are left out", records.len()));
         }
         Ok((records, failed))
