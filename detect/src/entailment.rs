@@ -17,13 +17,17 @@ pub struct Judgement {
 
 /// A judge of (premise, hypothesis) pairs.
 pub trait Entailment: Sync + Send + fmt::Debug {
-    /// The back-end's name.
-    fn name(&self) -> &'static str;
+    /// The back-end's name; of a model, where it lies.
+    fn name(&self) -> &str;
     /// One judgement a pair, in order. Many pairs at once, so that a model can batch them.
     ///
     /// # Errors
     /// When the model behind it fails.
     fn judge(&self, pairs: &[(&str, &str)]) -> Result<Vec<Judgement>, BackendError>;
+    /// How many pairs were longer than the back-end takes, and cut, so far.
+    fn truncated(&self) -> u64 {
+        0
+    }
 }
 
 impl Judgement {

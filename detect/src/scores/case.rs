@@ -23,7 +23,7 @@ pub struct Case<'a> {
     pub record: &'a Record,
     /// Back-ends and fitted parameters.
     pub setup: &'a Setup,
-    matrices: RefCell<BTreeMap<&'static str, Rc<Array2<f64>>>>,
+    matrices: RefCell<BTreeMap<String, Rc<Array2<f64>>>>,
     judged: OnceCell<Rc<Array2<Judgement>>>,
     meanings: OnceCell<Rc<Vec<usize>>>,
 }
@@ -55,7 +55,7 @@ impl<'a> Case<'a> {
         let answers = self.answers();
         let (texts, places) = unique(&answers);
         let matrix = Rc::new(expand(&by.matrix(&texts)?, &places));
-        self.matrices.borrow_mut().insert(by.name(), Rc::clone(&matrix));
+        self.matrices.borrow_mut().insert(by.name().to_owned(), Rc::clone(&matrix));
         Ok(matrix)
     }
 

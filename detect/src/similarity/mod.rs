@@ -17,13 +17,17 @@ pub use rouge::RougeL;
 
 /// Similarity of texts.
 pub trait Similarity: Sync + Send + fmt::Debug {
-    /// The back-end's name.
-    fn name(&self) -> &'static str;
+    /// The back-end's name; of a model, where it lies. Two that differ in what they compute differ in name.
+    fn name(&self) -> &str;
     /// Similarity of all pairs, `[n, n]`: in 0 to 1, symmetric, 1 on the diagonal.
     ///
     /// # Errors
     /// When the model behind it fails.
     fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError>;
+    /// How many texts were longer than the back-end takes, and cut, so far.
+    fn truncated(&self) -> u64 {
+        0
+    }
 }
 
 /// A back-end's model failed.
@@ -34,6 +38,13 @@ pub struct BackendError {
     pub backend: &'static str,
     /// What it says.
     pub reason: String,
+}
+
+/// Cosine of two vectors, -1 to 1; 0 where one of them is 0 or they differ in length.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let norms = (dot(a, a) * dot(b, b)).sqrt();
+    if a.len() == b.len() && norms > 0.0 { (dot(a, b) / norms).clamp(-1.0, 1.0) } else { 0.0 }
 }
 
 /// Mean over all pairs i < j of a similarity matrix `[n, n]`; `None` below two texts.
@@ -76,7 +87,7 @@ pub fn expand<T: Copy>(among: &Array2<T>, places: &[usize]) -> Array2<T> {
 }
 
 /// Fills a symmetric matrix with ones on the diagonal from the pairs i < j.
-fn all_pairs(n: usize, mut pair: impl FnMut(usize, usize) -> f64) -> Array2<f64> {
+pub(crate) fn all_pairs(n: usize, mut pair: impl FnMut(usize, usize) -> f64) -> Array2<f64> {
     let mut matrix = Array2::eye(n);
     for i in 0..n {
         for j in i + 1..n {
