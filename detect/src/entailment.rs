@@ -17,8 +17,8 @@ pub struct Judgement {
 
 /// A judge of (premise, hypothesis) pairs.
 pub trait Entailment: Sync + Send + fmt::Debug {
-    /// The back-end's name; of a model, where it lies.
-    fn name(&self) -> &str;
+    /// The back-end's name.
+    fn name(&self) -> &'static str;
     /// One judgement a pair, in order. Many pairs at once, so that a model can batch them.
     ///
     /// # Errors

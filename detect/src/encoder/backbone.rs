@@ -49,7 +49,7 @@ fn all_norms(weights: &Weights, layers: usize) -> Result<(), EncoderError> {
         weights.names.contains(&name) || weights.names.contains(&format!("model.{name}"))
     };
     match (1..layers).find(|&layer| !stored(layer)) {
-        Some(layer) => Err(weights.broken(format!("cannot find tensor layers.{layer}.attn_norm.weight"))),
+        Some(layer) => Err(weights.broken(format!("tensor `layers.{layer}.attn_norm.weight` not found"))),
         None => Ok(()),
     }
 }

@@ -1,7 +1,7 @@
 //! Natural-language inference by a cross-encoder: premise and hypothesis are read together.
 
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::EncoderError;
 use super::backbone::Backbone;
@@ -18,7 +18,7 @@ use crate::similarity::BackendError;
 /// The labels are found by name in `id2label`. Of a model that only tells entailment from the rest, the rest counts as neutral, so that nothing
 /// contradicts. A pair longer than the model takes is cut, the longer text first, and counted ([`Entailment::truncated`]).
 pub struct NliClassifier {
-    name: String,
+    folder: PathBuf,
     tokens: Tokens,
     backbone: Backbone,
     head: Head,
@@ -38,7 +38,7 @@ impl NliClassifier {
         let weights = folder.weights()?;
         let backbone = Backbone::load(&weights, &config)?;
         let head = Head::load(&folder, &weights, &config, labels.count())?;
-        Ok(Self { name: folder.path.display().to_string(), tokens, backbone, head, labels })
+        Ok(Self { folder: folder.path, tokens, backbone, head, labels })
     }
 
     fn judge_batch(&self, batch: &Batch) -> Result<Vec<Judgement>, BackendError> {
@@ -50,8 +50,8 @@ impl NliClassifier {
 }
 
 impl Entailment for NliClassifier {
-    fn name(&self) -> &str {
-        &self.name
+    fn name(&self) -> &'static str {
+        "nli_classifier"
     }
 
     fn judge(&self, pairs: &[(&str, &str)]) -> Result<Vec<Judgement>, BackendError> {
@@ -71,6 +71,6 @@ impl Entailment for NliClassifier {
 
 impl fmt::Debug for NliClassifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NliClassifier").field("name", &self.name).field("labels", &self.labels).finish_non_exhaustive()
+        f.debug_struct("NliClassifier").field("folder", &self.folder).field("labels", &self.labels).finish_non_exhaustive()
     }
 }

@@ -71,8 +71,9 @@ impl Head {
 
 /// A linear layer, with a bias where one is stored.
 fn linear(input: usize, output: usize, tensors: &VarBuilder<'_>) -> CandleResult<Linear> {
+    let weight = tensors.get((output, input), "weight")?;
     let bias = if tensors.contains_tensor("bias") { Some(tensors.get(output, "bias")?) } else { None };
-    Ok(Linear::new(tensors.get((output, input), "weight")?, bias))
+    Ok(Linear::new(weight, bias))
 }
 
 fn pooling(folder: &Folder, config: &Config) -> Result<Pooling, EncoderError> {

@@ -20,7 +20,7 @@ use crate::similarity::{BackendError, Similarity, all_pairs, cosine};
 /// a bare transformers model, which is pooled by the mean as sentence-transformers does. Cosines are those of sentence-transformers within 1e-5.
 /// A text longer than the model takes is cut and counted ([`Similarity::truncated`]).
 pub struct SentenceEncoder {
-    name: String,
+    folder: String,
     tokens: Tokens,
     backbone: Backbone,
     modules: Modules,
@@ -32,14 +32,14 @@ impl SentenceEncoder {
     /// # Errors
     /// [`EncoderError`] says in one sentence what is absent, malformed or not supported.
     pub fn open(folder: &Path) -> Result<Self, EncoderError> {
-        let name = folder.display().to_string();
+        let path = folder.display().to_string();
         let modules = Modules::read(&Folder::new(folder))?;
         let folder = Folder::new(&modules.transformer);
         let config = Config::read(&folder)?;
         let max_length = folder.max_length(&config)?;
         let tokens = Tokens::open(&folder, &config, modules.max_length.map_or(max_length, |length| length.min(max_length)))?;
         let backbone = Backbone::load(&folder.weights()?, &config)?;
-        Ok(Self { name, tokens, backbone, modules })
+        Ok(Self { folder: path, tokens, backbone, modules })
     }
 
     /// Embeddings of texts, one a text, before any normalisation.
@@ -64,8 +64,12 @@ impl SentenceEncoder {
 }
 
 impl Similarity for SentenceEncoder {
-    fn name(&self) -> &str {
-        &self.name
+    fn name(&self) -> &'static str {
+        "sentence_encoder"
+    }
+
+    fn key(&self) -> &str {
+        &self.folder
     }
 
     fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError> {
@@ -80,6 +84,6 @@ impl Similarity for SentenceEncoder {
 
 impl fmt::Debug for SentenceEncoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SentenceEncoder").field("name", &self.name).field("pooling", &self.modules.pooling).finish_non_exhaustive()
+        f.debug_struct("SentenceEncoder").field("folder", &self.folder).field("pooling", &self.modules.pooling).finish_non_exhaustive()
     }
 }

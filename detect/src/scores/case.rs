@@ -49,13 +49,13 @@ impl<'a> Case<'a> {
     /// # Errors
     /// When the back-end's model fails.
     pub fn similarity(&self, by: &dyn Similarity) -> Result<Rc<Array2<f64>>, Missing> {
-        if let Some(known) = self.matrices.borrow().get(by.name()) {
+        if let Some(known) = self.matrices.borrow().get(by.key()) {
             return Ok(Rc::clone(known));
         }
         let answers = self.answers();
         let (texts, places) = unique(&answers);
         let matrix = Rc::new(expand(&by.matrix(&texts)?, &places));
-        self.matrices.borrow_mut().insert(by.name().to_owned(), Rc::clone(&matrix));
+        self.matrices.borrow_mut().insert(by.key().to_owned(), Rc::clone(&matrix));
         Ok(matrix)
     }
 

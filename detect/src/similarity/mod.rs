@@ -17,8 +17,12 @@ pub use rouge::RougeL;
 
 /// Similarity of texts.
 pub trait Similarity: Sync + Send + fmt::Debug {
-    /// The back-end's name; of a model, where it lies. Two that differ in what they compute differ in name.
-    fn name(&self) -> &str;
+    /// The back-end's name.
+    fn name(&self) -> &'static str;
+    /// What tells it from any other back-end that a case may be compared with: its name, and of a model where it lies.
+    fn key(&self) -> &str {
+        self.name()
+    }
     /// Similarity of all pairs, `[n, n]`: in 0 to 1, symmetric, 1 on the diagonal.
     ///
     /// # Errors

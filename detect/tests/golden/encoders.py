@@ -6,13 +6,14 @@ weights are of a size at which the outputs differ from text to text; some are st
 
 import json
 import pathlib
+import re
 import shutil
 
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from sentence_transformers import SentenceTransformer
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 HERE = pathlib.Path(__file__).parent
 ROOT = HERE / "encoders"
@@ -31,42 +32,48 @@ SIZES = {"hidden_size": 16, "num_hidden_layers": 3, "num_attention_heads": 2, "i
 NLI = {0: "entailment", 1: "neutral", 2: "contradiction"}
 
 
-def template(tokenizer, first, last, between):
-    """Adds [CLS] a [SEP] and [CLS] a [SEP] b [SEP], or RoBERTa's doubled separator."""
+def template(tokenizer, first, last, doubled=False):
+    """Adds [CLS] a [SEP] and [CLS] a [SEP] b [SEP]; RoBERTa doubles the separator and has one type of token."""
     special = [(token, tokenizer.token_to_id(token)) for token in (first, last)]
-    pair = f"{first}:0 $A:0 {between}:0 $B:1 {last}:1" if between == last else f"{first}:0 $A:0 {last}:0 {last}:0 $B:0 {last}:0"
+    pair = f"{first}:0 $A:0 {last}:0 {last}:0 $B:0 {last}:0" if doubled else f"{first}:0 $A:0 {last}:0 $B:1 {last}:1"
     tokenizer.post_processor = processors.TemplateProcessing(single=f"{first}:0 $A:0 {last}:0", pair=pair, special_tokens=special)
     return tokenizer
 
 
+def pieces():
+    """Characters and words of the texts. The trainers of the tokenizers library break ties by chance, so vocabularies are listed."""
+    text = " ".join(SENTENCES + [LONG])
+    return sorted(set(text.lower()) | set(text) - {" "}), sorted(set(re.findall(r"[a-z]{2,}", text)))
+
+
 def word_piece():
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    characters, words = pieces()
+    listed = ["[PAD]", "[UNK]", "[CLS]", "[SEP]"] + characters + [f"##{c}" for c in characters] + words[::2] + [f"##{word[-2:]}" for word in words[1::2]]
+    vocabulary = {piece: index for index, piece in enumerate(dict.fromkeys(listed))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(vocab_size=120, special_tokens=["[PAD]", "[UNK]", "[CLS]", "[SEP]"], show_progress=False)
-    tokenizer.train_from_iterator(SENTENCES + [LONG], trainer)
-    return template(tokenizer, "[CLS]", "[SEP]", "[SEP]")
+    return template(tokenizer, "[CLS]", "[SEP]")
 
 
 def unigram():
-    tokenizer = Tokenizer(models.Unigram())
+    characters, words = pieces()
+    listed = dict.fromkeys(["▁"] + characters + [f"▁{word}" for word in words[::2]] + [word[-2:] for word in words[1::2]])
+    scored = [(special, 0.0) for special in ("[PAD]", "[CLS]", "[SEP]", "[UNK]")] + [(piece, -8.0 - index / 64) for index, piece in enumerate(listed)]
+    tokenizer = Tokenizer(models.Unigram(scored, unk_id=3))
+    tokenizer.add_special_tokens(["[PAD]", "[CLS]", "[SEP]", "[UNK]"])
     tokenizer.normalizer = normalizers.NFKC()
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
-    tokenizer.decoder = decoders.Metaspace()
-    specials = ["[PAD]", "[CLS]", "[SEP]", "[UNK]"]
-    trainer = trainers.UnigramTrainer(vocab_size=110, special_tokens=specials, unk_token="[UNK]", show_progress=False)
-    tokenizer.train_from_iterator(SENTENCES + [LONG], trainer)
-    return template(tokenizer, "[CLS]", "[SEP]", "[SEP]")
+    return template(tokenizer, "[CLS]", "[SEP]")
 
 
-def byte_level(specials, between):
-    tokenizer = Tokenizer(models.BPE())
+def byte_level(specials, doubled=False):
+    merges = [("t", "h"), ("th", "e"), ("Ġ", "the"), ("i", "n"), ("Ġ", "in"), ("o", "f"), ("Ġ", "of"), ("i", "s"), ("Ġ", "is"), ("o", "u"), ("ou", "th")]
+    listed = specials + sorted(pre_tokenizers.ByteLevel.alphabet()) + [a + b for a, b in merges]
+    tokenizer = Tokenizer(models.BPE({piece: index for index, piece in enumerate(listed)}, merges))
+    tokenizer.add_special_tokens(specials)
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    alphabet = pre_tokenizers.ByteLevel.alphabet()
-    trainer = trainers.BpeTrainer(vocab_size=300, special_tokens=specials, initial_alphabet=alphabet, show_progress=False)
-    tokenizer.train_from_iterator(SENTENCES + [LONG], trainer)
-    return template(tokenizer, specials[0], specials[2], between)
+    return template(tokenizer, specials[0], specials[2], doubled)
 
 
 def store(name, model, tokenizer, dtype=torch.float32):
@@ -117,7 +124,7 @@ def classifiers():
     store("deberta", model, tokenizer, torch.float16)
     found["deberta"] = judge(model, tokenizer, "[PAD]", 512, False)
 
-    tokenizer = byte_level(["[CLS]", "[PAD]", "[SEP]"], "[SEP]")
+    tokenizer = byte_level(["[CLS]", "[PAD]", "[SEP]"])
     config = transformers.ModernBertConfig(
         vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=256, local_attention=8, global_attn_every_n_layers=3, pad_token_id=1,
         cls_token_id=0, sep_token_id=2, bos_token_id=0, eos_token_id=2, classifier_pooling="mean", initializer_cutoff_factor=3.0,
@@ -127,7 +134,7 @@ def classifiers():
     store("modernbert", model, tokenizer, torch.bfloat16)
     found["modernbert"] = judge(model, tokenizer, "[PAD]", 256, False)
 
-    tokenizer = byte_level(["<s>", "<pad>", "</s>"], "</s></s>")
+    tokenizer = byte_level(["<s>", "<pad>", "</s>"], doubled=True)
     config = transformers.RobertaConfig(
         vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=98, type_vocab_size=1, id2label={0: "neutral", 1: "Entailment", 2: "Contradiction"}, **SIZES
     )
@@ -147,7 +154,7 @@ def modules(folder, pooling, normalize):
     (folder / "1_Pooling" / "config.json").write_text(json.dumps({"word_embedding_dimension": SIZES["hidden_size"]} | chosen, indent=1))
 
 
-def embed(folder, tokenizer, pad, max_length, model_class):
+def embed(folder, tokenizer, pad, max_length):
     """Cosines of all sentences, read back by sentence-transformers."""
     fast = transformers.PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token=pad, model_max_length=max_length)
     copy = ROOT / "copy"
@@ -169,16 +176,16 @@ def encoders():
     folder = store("minilm", transformers.BertModel(config), tokenizer)
     modules(folder, "mean_tokens", True)
     (folder / "sentence_bert_config.json").write_text(json.dumps({"max_seq_length": 24, "do_lower_case": False}))
-    found["minilm"] = embed(folder, tokenizer, "[PAD]", 24, transformers.BertModel)
+    found["minilm"] = embed(folder, tokenizer, "[PAD]", 24)
 
-    tokenizer = byte_level(["[CLS]", "[PAD]", "[SEP]"], "[SEP]")
+    tokenizer = byte_level(["[CLS]", "[PAD]", "[SEP]"])
     config = transformers.ModernBertConfig(
         vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=128, local_attention=6, global_attn_every_n_layers=2, pad_token_id=1,
         cls_token_id=0, sep_token_id=2, bos_token_id=0, eos_token_id=2, **SIZES,
     )  # fmt: skip
     folder = store("modernbert_cls", transformers.ModernBertModel(config), tokenizer)
     modules(folder, "cls_token", False)
-    found["modernbert_cls"] = embed(folder, tokenizer, "[PAD]", 128, transformers.ModernBertModel)
+    found["modernbert_cls"] = embed(folder, tokenizer, "[PAD]", 128)
     return found
 
 
