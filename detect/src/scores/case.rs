@@ -47,14 +47,17 @@ impl<'a> Case<'a> {
     /// Similarity of all answers, `[1 + samples, 1 + samples]`, computed once for each back-end.
     ///
     /// # Errors
-    /// When the back-end's model fails.
+    /// When the back-end's model fails, or the record lacks what it reads.
     pub fn similarity(&self, by: &dyn Similarity) -> Result<Rc<Array2<f64>>, Missing> {
         if let Some(known) = self.matrices.borrow().get(by.key()) {
             return Ok(Rc::clone(known));
         }
-        let answers = self.answers();
-        let (texts, places) = unique(&answers);
-        let matrix = Rc::new(expand(&by.matrix(&texts)?, &places));
+        let of_texts = || -> Result<Array2<f64>, Missing> {
+            let answers = self.answers();
+            let (texts, places) = unique(&answers);
+            Ok(expand(&by.matrix(&texts)?, &places))
+        };
+        let matrix = Rc::new(by.answers(self.record).unwrap_or_else(of_texts)?);
         self.matrices.borrow_mut().insert(by.key().to_owned(), Rc::clone(&matrix));
         Ok(matrix)
     }

@@ -3,6 +3,7 @@
 //! A back-end fills a whole matrix at once, so that one which runs a model can batch the pairs.
 
 mod exact_match;
+mod hidden;
 mod jaccard;
 mod rouge;
 
@@ -11,7 +12,11 @@ use std::fmt;
 
 use ndarray::Array2;
 
+use crate::record::Record;
+use crate::scores::Missing;
+
 pub use exact_match::{NormalisedExactMatch, normalise};
+pub use hidden::HiddenStates;
 pub use jaccard::TokenJaccard;
 pub use rouge::RougeL;
 
@@ -28,6 +33,11 @@ pub trait Similarity: Sync + Send + fmt::Debug {
     /// # Errors
     /// When the model behind it fails.
     fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError>;
+    /// Similarity of a record's answers, `[1 + samples, 1 + samples]`, for a back-end that reads more of them than their texts; else `None`, and
+    /// [`Similarity::matrix`] compares the texts.
+    fn answers(&self, _record: &Record) -> Option<Result<Array2<f64>, Missing>> {
+        None
+    }
     /// How many texts were longer than the back-end takes, and cut, so far.
     fn truncated(&self) -> u64 {
         0
