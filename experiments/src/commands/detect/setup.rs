@@ -18,17 +18,17 @@ const WORDS_THRESHOLD: f64 = 0.5;
 /// How texts are compared. A DIR is the folder of a model: nothing is downloaded.
 #[derive(Debug, Args)]
 pub(super) struct SetupArgs {
-    /// Similarity of answers and their parts (SAR, CoCoA): by words, by `hidden` states in the record, or a sentence encoder's.
-    #[arg(long, value_name = "exact_match|jaccard|rouge_l|hidden|DIR", default_value = "rouge_l")]
+    /// Similarity of answers and their parts (SAR, CoCoA): exact_match, jaccard, rouge_l, hidden (states in the record), or a sentence encoder.
+    #[arg(long, value_name = "NAME|DIR", default_value = "rouge_l")]
     similarity: String,
-    /// Similarity that weighs the graphs of answers (degmat, eccentricity, eigval_laplacian).
-    #[arg(long, value_name = "exact_match|jaccard|rouge_l|hidden|DIR", default_value = "jaccard")]
+    /// Similarity that weighs the graphs of answers (degmat, eccentricity, eigval_laplacian); the same choice.
+    #[arg(long, value_name = "NAME|DIR", default_value = "jaccard")]
     graph_similarity: String,
-    /// When two answers mean the same: their similarity reaches the threshold; neither contradicts the other and not both are neutral
-    /// (`nli`); each entails the other (`nli_strict`).
-    #[arg(long, value_name = "exact_match|jaccard|rouge_l|hidden|nli|nli_strict|DIR", default_value = "exact_match")]
+    /// When two answers mean the same: their similarity, the same choice, reaches the threshold; nli: neither contradicts the other, and not
+    /// both are neutral; nli_strict: each entails the other.
+    #[arg(long, value_name = "NAME|DIR", default_value = "exact_match")]
     equivalence: String,
-    /// The threshold of `--equivalence`, 0 to 1; default 0.5 where words are compared, none for `hidden` and encoders.
+    /// The threshold of `--equivalence`, 0 to 1; default 0.5 where words are compared, none for hidden and encoders.
     #[arg(long, value_name = "T")]
     equivalence_threshold: Option<f64>,
     /// A classifier of entailment, neutral and contradiction: BERT, RoBERTa, DeBERTa-v2/v3 or ModernBERT.
