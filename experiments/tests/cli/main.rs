@@ -4,6 +4,7 @@ mod bad_checkpoints;
 mod bad_input;
 mod bad_recipes;
 mod calibrating;
+mod comparing;
 mod detecting;
 mod full_disk;
 mod help;

@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use coppice_detect::bench::{Bench, BenchSettings, bench};
+use coppice_detect::Record;
+use coppice_detect::bench::{Bench, BenchSettings, bench_with};
 use coppice_detect::metrics::Interval;
 
+use super::data::DataArgs;
+use super::setup::{SetupArgs, tell_truncated};
 use super::{chosen, open};
 use crate::common::Outcome;
 use crate::output;
@@ -15,11 +18,18 @@ use crate::output;
 #[derive(Debug, Args)]
 pub(super) struct DetectBenchArgs {
     /// Labelled records (label 1 = wrong), one JSON object a line.
-    #[arg(long, value_name = "R.jsonl")]
-    input: PathBuf,
+    #[arg(long, value_name = "R.jsonl", required_unless_present = "data", conflicts_with = "data")]
+    input: Option<PathBuf>,
+    /// A public data set instead (`coppice detect data` lists them).
+    #[arg(long, value_name = "NAME")]
+    data: Option<String>,
+    #[command(flatten)]
+    source: DataArgs,
     /// Scores to compare; `length` is always among them. Default: all.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     scores: Vec<String>,
+    #[command(flatten)]
+    setup: SetupArgs,
     /// Bootstrap resamples of each interval.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     resamples: usize,
@@ -34,24 +44,35 @@ pub(super) struct DetectBenchArgs {
 impl DetectBenchArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         chosen(&self.scores)?;
+        let setup = self.setup.open()?;
         let (mut records, mut failed) = (Vec::new(), 0);
-        for item in open(&self.input)? {
+        for item in self.items()? {
             match item {
                 Ok(record) => records.push(record),
                 Err(error) => {
                     failed += 1;
-                    output::say(format!("{}: {error}", self.input.display()));
+                    output::say(error.to_string());
                 }
             }
         }
         let scores = (!self.scores.is_empty()).then(|| self.scores.clone());
-        let found = bench(&records, &BenchSettings { scores, resamples: self.resamples, confidence: 0.95, seed: self.seed })?;
+        let found = bench_with(&records, &setup, &BenchSettings { scores, resamples: self.resamples, confidence: 0.95, seed: self.seed })?;
+        tell_truncated(&setup);
         if self.json {
             output::json(&found)?;
         } else {
             table(&found).into_iter().try_for_each(output::line)?;
         }
         Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
+    }
+
+    /// The records of the input, or of the data set; faults say where they stand.
+    fn items(&self) -> Result<Vec<Result<Record>>> {
+        if let Some(name) = &self.data {
+            return Ok(self.source.records(self.source.open(name)?));
+        }
+        let Some(input) = &self.input else { bail!("expected --input R.jsonl or --data NAME") };
+        Ok(open(input)?.into_iter().map(|item| item.map_err(|error| anyhow!("{}: {error}", input.display()))).collect())
     }
 }
 

@@ -1,11 +1,13 @@
-//! `coppice detect`: records to verdicts, the benchmark of all scores, calibration, the registry.
+//! `coppice detect`: records to verdicts, the benchmark of all scores, calibration, public data, the registry.
 
 mod bench;
 mod calibrate;
 mod calibrated;
 mod calibrator;
+mod data;
 mod list;
 mod score;
+mod setup;
 
 use std::fs::File;
 use std::io::BufReader;
@@ -31,6 +33,7 @@ enum DetectCommand {
     Score(score::DetectScoreArgs),
     Bench(bench::DetectBenchArgs),
     Calibrate(Box<calibrate::DetectCalibrateArgs>),
+    Data(data::DetectDataArgs),
     List(list::DetectListArgs),
 }
 
@@ -41,6 +44,7 @@ impl DetectArgs {
             DetectCommand::Score(arguments) => arguments.run(),
             DetectCommand::Bench(arguments) => arguments.run(),
             DetectCommand::Calibrate(arguments) => arguments.run(),
+            DetectCommand::Data(arguments) => arguments.run(),
             DetectCommand::List(arguments) => arguments.run(),
         }
     }

@@ -6,10 +6,11 @@ use anyhow::Result;
 use clap::Args;
 use coppice_detect::calibration::Calibrator;
 use coppice_detect::scores::{Scorer, find};
-use coppice_detect::{Verdict, score_record};
+use coppice_detect::{Case, Verdict, score_case};
 use coppice_models::fs::Existing;
 use serde_json::json;
 
+use super::setup::{SetupArgs, tell_truncated};
 use super::{calibrator, chosen, open};
 use crate::common::{Interrupted, Outcome, check_interrupt, refuse_existing};
 use crate::{jsonl, output};
@@ -29,6 +30,8 @@ pub(super) struct DetectScoreArgs {
     /// Calibrator (`coppice detect calibrate` makes it): fills in probability, threshold, verdict and evidence.
     #[arg(long, value_name = "F.json")]
     calibrator: Option<PathBuf>,
+    #[command(flatten)]
+    setup: SetupArgs,
     /// Replace the output if it exists.
     #[arg(long)]
     overwrite: bool,
@@ -42,6 +45,7 @@ impl DetectScoreArgs {
         refuse_existing(&self.output, self.overwrite)?;
         let calibrator = self.calibrator.as_deref().map(calibrator::read).transpose()?;
         let scorers = self.scorers(calibrator.as_ref())?;
+        let setup = self.setup.open()?;
         let items = open(&self.input)?;
         let failed = items.iter().filter(|item| item.is_err()).count();
         let (mut lines, mut scored) = (Vec::new(), Vec::new());
@@ -49,7 +53,7 @@ impl DetectScoreArgs {
             check_interrupt().map_err(|_| Interrupted::NothingWritten)?;
             lines.push(match item {
                 Ok(record) => {
-                    let verdict = decided(score_record(record, &scorers), calibrator.as_ref());
+                    let verdict = decided(score_case(&Case::with(record, &setup), &scorers), calibrator.as_ref());
                     scored.extend(calibrator.as_ref().and_then(|calibrator| verdict.scores.get(&calibrator.score)));
                     serde_json::to_value(verdict)?
                 }
@@ -57,6 +61,7 @@ impl DetectScoreArgs {
             });
         }
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
+        tell_truncated(&setup);
         jsonl::write(&self.output, existing, lines)?;
         let drift = calibrator.as_ref().and_then(|calibrator| calibrator::drift(calibrator, &scored));
         if self.json {
