@@ -15,6 +15,7 @@ mod killing;
 mod launching;
 mod merging;
 mod output_closed;
+mod public_data;
 mod pulling;
 mod real_text;
 mod running;
