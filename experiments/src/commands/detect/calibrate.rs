@@ -1,5 +1,6 @@
 //! `coppice detect calibrate`: labelled records to a calibrator, chosen and fitted on one part of them, judged on the other.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
@@ -11,7 +12,6 @@ use coppice_detect::scores::{LENGTH, Scorer, find, registry};
 use coppice_detect::{Record, Setup};
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
-use std::io::Write;
 
 use super::{calibrated, open};
 use crate::common::{Outcome, refuse_existing};
