@@ -47,7 +47,8 @@ fn markdown(sets: &[PublicData], passages: &[WikiBioRow]) -> Result<String, std:
             a.0, a.1, b.0, b.1, c.0, c.1
         )?;
     }
-    text.push_str("\n## Labels and the length baseline\n\nAUROC of the length in characters, wrong against right, with a 95 % interval over prompts.\n\n");
+    text.push_str("\n## Labels and the length baseline\n\n");
+    text.push_str("AUROC of the length in characters, wrong against right, with a 95 % interval over prompts.\n\n");
     text.push_str("| data | unit | labelled | wrong | AUROC of length | AUC-PR of length |\n|---|---|---|---|---|---|\n");
     for set in sets {
         set.levels.iter().try_for_each(|level| level_row(&mut text, &set.name, level))?;

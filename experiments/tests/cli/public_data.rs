@@ -42,7 +42,7 @@ fn what_cannot_be_read_is_refused() {
     assert!(refused(&mut unknown).contains("did you mean `true_false_statements`?"));
     let mut nowhere = coppice(["detect", "data", "begin"]);
     assert!(refused(nowhere.env_remove("COPPICE_DATA")).contains("where does begin lie? Give --path FILE, or set COPPICE_DATA"));
-    assert!(refused(&mut coppice(["detect", "bench"])).contains("--input"));
+    assert!(refused(&mut coppice(["detect", "bench"])).contains("expected --input R.jsonl or --data NAME"));
 }
 
 #[test]

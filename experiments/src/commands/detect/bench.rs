@@ -18,7 +18,7 @@ use crate::output;
 #[derive(Debug, Args)]
 pub(super) struct DetectBenchArgs {
     /// Labelled records (label 1 = wrong), one JSON object a line.
-    #[arg(long, value_name = "R.jsonl", required_unless_present = "data", conflicts_with = "data")]
+    #[arg(long, value_name = "R.jsonl", conflicts_with = "data")]
     input: Option<PathBuf>,
     /// A public data set instead (`coppice detect data` lists them).
     #[arg(long, value_name = "NAME")]

@@ -114,7 +114,10 @@ impl DetectDataArgs {
 
     fn list(&self) -> Result<Outcome> {
         if self.json {
-            let of = |adapter: &&Adapter| json!({ "name": adapter.name, "file": adapter.file, "summary": adapter.summary, "citation": adapter.citation });
+            let of = |adapter: &&Adapter| {
+                let Adapter { name, file, summary, citation, .. } = adapter;
+                json!({ "name": name, "file": file, "summary": summary, "citation": citation })
+            };
             output::json(&json!({ "data": ADAPTERS.iter().map(of).collect::<Vec<_>>() }))?;
         } else {
             ADAPTERS.iter().try_for_each(|adapter| output::line(format!("{:<24} {}", adapter.name, adapter.summary)))?;
