@@ -4,13 +4,21 @@ use std::collections::BTreeMap;
 
 mod held_out;
 mod measured;
+mod public;
+mod selfcheck;
+mod wikibio;
 
 use serde::{Deserialize, Serialize};
 
 use crate::metrics::{self, Interval, MetricError};
 use crate::record::Record;
 use crate::scores::{self, Cost, LENGTH, Scorer, UnknownScore};
+use crate::setup::Setup;
 use measured::Measured;
+
+pub use public::{Level, PublicData, public};
+pub use selfcheck::{Area, Passage, SelfCheck, selfcheck};
+pub use wikibio::{WikiBioRow, wikibio};
 
 /// What to measure and how finely.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,8 +72,12 @@ pub struct Row {
     pub lacks: BTreeMap<String, usize>,
     /// Area under the ROC curve. This and the other intervals are percentile bootstrap over records.
     pub auroc: Interval,
+    /// DeLong's interval of it; `None` with fewer than two of a class.
+    pub auroc_delong: Option<Interval>,
     /// Two-sided p-value of the Mann-Whitney test of AUROC = 1/2.
     pub p_value: f64,
+    /// The same, adjusted for all rows of the table ([Holm](metrics::holm)).
+    pub p_adjusted: f64,
     /// Average precision; chance is `base_rate` below.
     pub auc_pr: Interval,
     /// Share wrong among the `n` records of this row.
@@ -76,6 +88,8 @@ pub struct Row {
     pub prr_half: Option<Interval>,
     /// Area under the risk-coverage curve.
     pub aurc: f64,
+    /// That above the oracle's (E-AURC).
+    pub excess_aurc: f64,
     /// Expected calibration error of Platt's probabilities on records they were not fitted on; `None` with fewer than two of a class. Its
     /// interval is [centred](metrics::Resampled::centred) on the estimate.
     pub ece: Option<Interval>,
@@ -117,21 +131,37 @@ impl Bench {
 /// # Errors
 /// An unknown score, no labelled record, a setting outside its range.
 pub fn bench(records: &[Record], settings: &BenchSettings) -> Result<Bench, BenchError> {
+    bench_with(records, &Setup::default(), settings)
+}
+
+/// [`bench`] with the back-ends and fitted parameters of a setup.
+///
+/// # Errors
+/// As [`bench`].
+pub fn bench_with(records: &[Record], setup: &Setup, settings: &BenchSettings) -> Result<Bench, BenchError> {
     let scorers = chosen(settings.scores.as_deref())?;
     let labelled: Vec<(&Record, bool)> = records.iter().filter_map(|record| Some((record, record.wrong()?))).collect();
     let wrong: Vec<bool> = labelled.iter().map(|&(_, wrong)| wrong).collect();
     let base_rate = metrics::base_rate(&wrong).map_err(|_| BenchError::NoLabels(records.len()))?;
     let unlabelled = records.iter().filter(|record| record.label.is_none()).map(|record| record.id.clone()).collect();
     let mut found = Bench { n: labelled.len(), base_rate, unlabelled, rows: Vec::new(), skipped: BTreeMap::new() };
-    for scorer in scorers {
-        let measured = Measured::new(scorer, &labelled);
+    let measured = Measured::all(&scorers, &labelled, setup);
+    for (scorer, measured) in scorers.into_iter().zip(measured) {
         match measured.row(scorer, settings) {
             Ok(row) => found.rows.push(row),
             Err(error @ MetricError::Setting { .. }) => return Err(BenchError::Setting(error)),
             Err(error) => drop(found.skipped.insert(scorer.name().to_owned(), measured.reason(&error))),
         }
     }
+    adjust(&mut found.rows).map_err(BenchError::Setting)?;
     Ok(found)
+}
+
+/// Fills in the p-values adjusted for the number of rows.
+fn adjust(rows: &mut [Row]) -> Result<(), MetricError> {
+    let adjusted = metrics::holm(&rows.iter().map(|row| row.p_value.min(1.0)).collect::<Vec<_>>())?;
+    rows.iter_mut().zip(adjusted).for_each(|(row, p)| row.p_adjusted = p);
+    Ok(())
 }
 
 /// The scores asked for, and the baseline.

@@ -1,8 +1,14 @@
 //! Does one text follow from another? The interface of natural-language inference back-ends.
 
+mod cached;
+mod table;
+
 use std::fmt;
 
 use crate::similarity::BackendError;
+
+pub use cached::Cached;
+pub use table::{Table, TableError};
 
 /// Probabilities of the three relations of a hypothesis to a premise; they sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -24,6 +30,10 @@ pub trait Entailment: Sync + Send + fmt::Debug {
     /// # Errors
     /// When the model behind it fails.
     fn judge(&self, pairs: &[(&str, &str)]) -> Result<Vec<Judgement>, BackendError>;
+    /// How many pairs were longer than the back-end takes, and cut, so far.
+    fn truncated(&self) -> u64 {
+        0
+    }
 }
 
 impl Judgement {

@@ -4,20 +4,30 @@
 //! samples. Every score of [`scores::registry`] turns a record into one number, higher = more suspect. [`bench`](mod@bench) measures how well
 //! the scores separate wrong answers from right ones, [`calibration`] turns a score into a probability of being wrong and a [`Verdict`].
 //!
-//! Logarithms are natural, scores are computed in `f64`, and nothing here needs a model or libtorch.
+//! Logarithms are natural, scores are computed in `f64`, and nothing here needs libtorch. Models that compare texts, where a
+//! setup has any, are small encoders that run through [`encoder`].
 
+pub mod adapters;
 pub mod bench;
 pub mod calibration;
+pub mod contrast;
+pub mod drift;
+pub mod eigen;
+pub mod encoder;
 pub mod entailment;
+pub mod guarantee;
 pub mod metrics;
 pub mod reader;
 pub mod record;
 pub mod scores;
 pub mod setup;
 pub mod similarity;
+pub mod stream;
+pub(crate) mod text;
 pub mod verdict;
 
 pub use record::{Record, Sample, Variant};
 pub use scores::Case;
 pub use setup::Setup;
+pub use stream::{Tally, score_stream};
 pub use verdict::{Decision, Verdict, score_case, score_record};

@@ -1,5 +1,6 @@
 //! A record being scored, with what several scores share: every similarity matrix is computed once.
 
+use std::any::{Any, TypeId};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -23,9 +24,10 @@ pub struct Case<'a> {
     pub record: &'a Record,
     /// Back-ends and fitted parameters.
     pub setup: &'a Setup,
-    matrices: RefCell<BTreeMap<&'static str, Rc<Array2<f64>>>>,
+    matrices: RefCell<BTreeMap<String, Rc<Array2<f64>>>>,
     judged: OnceCell<Rc<Array2<Judgement>>>,
     meanings: OnceCell<Rc<Vec<usize>>>,
+    shared: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
 impl<'a> Case<'a> {
@@ -36,7 +38,21 @@ impl<'a> Case<'a> {
 
     /// A case of a setup.
     pub fn with(record: &'a Record, setup: &'a Setup) -> Self {
-        Self { record, setup, matrices: RefCell::default(), judged: OnceCell::new(), meanings: OnceCell::new() }
+        Self { record, setup, matrices: RefCell::default(), judged: OnceCell::new(), meanings: OnceCell::new(), shared: RefCell::default() }
+    }
+
+    /// What a family of scores derives from the record, made once for each type `T`.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub(in crate::scores) fn shared<T: 'static>(&self, make: impl FnOnce(&Self) -> Result<T, Missing>) -> Result<Rc<T>, Missing> {
+        let known = self.shared.borrow().get(&TypeId::of::<T>()).cloned();
+        if let Some(known) = known.and_then(|any| any.downcast().ok()) {
+            return Ok(known);
+        }
+        let made = Rc::new(make(self)?);
+        self.shared.borrow_mut().insert(TypeId::of::<T>(), Rc::clone(&made) as Rc<dyn Any>);
+        Ok(made)
     }
 
     /// The response, then the samples' texts.
@@ -47,15 +63,18 @@ impl<'a> Case<'a> {
     /// Similarity of all answers, `[1 + samples, 1 + samples]`, computed once for each back-end.
     ///
     /// # Errors
-    /// When the back-end's model fails.
+    /// When the back-end's model fails, or the record lacks what it reads.
     pub fn similarity(&self, by: &dyn Similarity) -> Result<Rc<Array2<f64>>, Missing> {
-        if let Some(known) = self.matrices.borrow().get(by.name()) {
+        if let Some(known) = self.matrices.borrow().get(by.key()) {
             return Ok(Rc::clone(known));
         }
-        let answers = self.answers();
-        let (texts, places) = unique(&answers);
-        let matrix = Rc::new(expand(&by.matrix(&texts)?, &places));
-        self.matrices.borrow_mut().insert(by.name(), Rc::clone(&matrix));
+        let of_texts = || -> Result<Array2<f64>, Missing> {
+            let answers = self.answers();
+            let (texts, places) = unique(&answers);
+            Ok(expand(&by.matrix(&texts)?, &places))
+        };
+        let matrix = Rc::new(by.answers(self.record).unwrap_or_else(of_texts)?);
+        self.matrices.borrow_mut().insert(by.key().to_owned(), Rc::clone(&matrix));
         Ok(matrix)
     }
 

@@ -1,10 +1,9 @@
 //! Shared words over all words.
 
-use std::collections::HashSet;
-
 use ndarray::Array2;
 
-use super::{BackendError, Similarity, all_pairs};
+use super::{BackendError, Similarity, all_pairs, in_common};
+use crate::text::Vocabulary;
 
 /// Jaccard index of the sets of lower-cased words, as white space parts them: LM-Polygraph's `Jaccard_score`. Two texts without words are alike.
 #[derive(Debug, Clone, Copy, Default)]
@@ -16,14 +15,33 @@ impl Similarity for TokenJaccard {
     }
 
     fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError> {
-        let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
-        let words: Vec<HashSet<&str>> = lower.iter().map(|text| text.split_whitespace().collect()).collect();
+        let words = sets(texts);
         Ok(all_pairs(texts.len(), |i, j| jaccard(&words[i], &words[j])))
+    }
+
+    fn to_each(&self, text: &str, others: &[&str]) -> Result<Vec<f64>, BackendError> {
+        let texts: Vec<&str> = std::iter::once(text).chain(others.iter().copied()).collect();
+        let words = sets(&texts);
+        Ok(words[1..].iter().map(|other| jaccard(&words[0], other)).collect())
     }
 }
 
-fn jaccard(a: &HashSet<&str>, b: &HashSet<&str>) -> f64 {
-    let common = a.intersection(b).count();
+/// The numbered words of every text, sorted, each once.
+fn sets(texts: &[&str]) -> Vec<Vec<u32>> {
+    let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
+    let mut vocabulary = Vocabulary::default();
+    lower.iter().map(|text| set(vocabulary.number(text.split_whitespace()))).collect()
+}
+
+/// Sorted, each once.
+fn set(mut words: Vec<u32>) -> Vec<u32> {
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+fn jaccard(a: &[u32], b: &[u32]) -> f64 {
+    let common = in_common(a, b);
     let all = a.len() + b.len() - common;
     if all == 0 { 1.0 } else { common as f64 / all as f64 }
 }

@@ -2,7 +2,9 @@
 //!
 //! A back-end fills a whole matrix at once, so that one which runs a model can batch the pairs.
 
+mod bleu;
 mod exact_match;
+mod hidden;
 mod jaccard;
 mod rouge;
 
@@ -11,19 +13,46 @@ use std::fmt;
 
 use ndarray::Array2;
 
+use crate::record::Record;
+use crate::scores::Missing;
+
+pub(crate) use bleu::{Grams, sentence_bleu};
 pub use exact_match::{NormalisedExactMatch, normalise};
+pub use hidden::HiddenStates;
 pub use jaccard::TokenJaccard;
-pub use rouge::RougeL;
+pub use rouge::{Rouge1, RougeL};
 
 /// Similarity of texts.
 pub trait Similarity: Sync + Send + fmt::Debug {
     /// The back-end's name.
     fn name(&self) -> &'static str;
+    /// What tells it from any other back-end that a case may be compared with: its name, and of a model where it lies.
+    fn key(&self) -> &str {
+        self.name()
+    }
     /// Similarity of all pairs, `[n, n]`: in 0 to 1, symmetric, 1 on the diagonal.
     ///
     /// # Errors
     /// When the model behind it fails.
     fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError>;
+    /// Similarity of one text to each of others, in order. The default fills the matrix of them all; a back-end that pays for every pair has
+    /// a better way.
+    ///
+    /// # Errors
+    /// When the model behind it fails.
+    fn to_each(&self, text: &str, others: &[&str]) -> Result<Vec<f64>, BackendError> {
+        let texts: Vec<&str> = std::iter::once(text).chain(others.iter().copied()).collect();
+        Ok(self.matrix(&texts)?.row(0).iter().skip(1).copied().collect())
+    }
+    /// Similarity of a record's answers, `[1 + samples, 1 + samples]`, for a back-end that reads more of them than their texts; else `None`, and
+    /// [`Similarity::matrix`] compares the texts.
+    fn answers(&self, _record: &Record) -> Option<Result<Array2<f64>, Missing>> {
+        None
+    }
+    /// How many texts were longer than the back-end takes, and cut, so far.
+    fn truncated(&self) -> u64 {
+        0
+    }
 }
 
 /// A back-end's model failed.
@@ -34,6 +63,13 @@ pub struct BackendError {
     pub backend: &'static str,
     /// What it says.
     pub reason: String,
+}
+
+/// Cosine of two vectors, -1 to 1; 0 where one of them is 0 or they differ in length.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let norms = (dot(a, a) * dot(b, b)).sqrt();
+    if a.len() == b.len() && norms > 0.0 { (dot(a, b) / norms).clamp(-1.0, 1.0) } else { 0.0 }
 }
 
 /// Mean over all pairs i < j of a similarity matrix `[n, n]`; `None` below two texts.
@@ -75,8 +111,19 @@ pub fn expand<T: Copy>(among: &Array2<T>, places: &[usize]) -> Array2<T> {
     Array2::from_shape_fn((places.len(), places.len()), |(i, j)| among[[places[i], places[j]]])
 }
 
+/// Size of the intersection of two sorted lists as multisets.
+fn in_common<T: Ord>(mut a: &[T], mut b: &[T]) -> usize {
+    let mut common = 0;
+    while let ([x, after_x @ ..], [y, after_y @ ..]) = (a, b) {
+        let order = x.cmp(y);
+        common += usize::from(order.is_eq());
+        (a, b) = (if order.is_le() { after_x } else { a }, if order.is_ge() { after_y } else { b });
+    }
+    common
+}
+
 /// Fills a symmetric matrix with ones on the diagonal from the pairs i < j.
-fn all_pairs(n: usize, mut pair: impl FnMut(usize, usize) -> f64) -> Array2<f64> {
+pub(crate) fn all_pairs(n: usize, mut pair: impl FnMut(usize, usize) -> f64) -> Array2<f64> {
     let mut matrix = Array2::eye(n);
     for i in 0..n {
         for j in i + 1..n {

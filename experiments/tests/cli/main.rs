@@ -3,6 +3,8 @@
 mod bad_checkpoints;
 mod bad_input;
 mod bad_recipes;
+mod calibrating;
+mod comparing;
 mod detecting;
 mod full_disk;
 mod help;
@@ -13,6 +15,7 @@ mod killing;
 mod launching;
 mod merging;
 mod output_closed;
+mod public_data;
 mod pulling;
 mod real_text;
 mod running;
