@@ -1,0 +1,130 @@
+//! A question to a record: the most probable answer with its trace, then samples.
+
+use serde_json::{Map, Value, json};
+
+use super::answer::Answer;
+use super::ask::{Ask, Input, Turn};
+use super::error::ServerError;
+use super::question::Question;
+use super::remote::Remote;
+use crate::record::Record;
+
+/// How questions are answered.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Plan {
+    /// Samples beside the response.
+    pub samples: usize,
+    /// Temperature of the samples; the response is the most probable answer.
+    pub temperature: f64,
+    /// Longest answer, tokens.
+    pub max_new_tokens: usize,
+    /// Seed of the response; samples count on from it.
+    pub seed: u64,
+    /// Alternatives at every token of the response, at least one; `None` for texts alone.
+    pub top_logprobs: Option<usize>,
+    /// Goes before every prompt, as the system's message.
+    pub system: Option<String>,
+}
+
+/// Makes records of questions.
+#[derive(Debug)]
+pub struct Collector {
+    /// Who is asked.
+    pub remote: Remote,
+    /// How.
+    pub plan: Plan,
+}
+
+/// Why answers ended, for `source`.
+#[derive(Debug, Default)]
+struct Ends {
+    response: Option<String>,
+    samples: Vec<Option<String>>,
+    unmatched: bool,
+}
+
+impl Collector {
+    /// The record of a question. A response that the question brings is kept, with its label and traces, and only the samples that are missing
+    /// are drawn.
+    ///
+    /// # Errors
+    /// When the server fails for good, or what it sends makes no record.
+    pub fn record(&self, question: &Question) -> Result<Record, ServerError> {
+        let (mut record, mut ends) = (question.record.clone(), Ends::default());
+        if !question.is_answered() {
+            self.respond(&question.input, &mut record, &mut ends)?;
+        }
+        let wanted = self.plan.samples.saturating_sub(record.samples.len());
+        let drawn = self.ask(&question.input, wanted, self.plan.temperature)?;
+        ends.samples = drawn.iter().map(|answer| answer.finish_reason.clone()).collect();
+        record.samples.extend(drawn.into_iter().map(Answer::into_sample));
+        record.source = Some(self.source(record.source.take(), question.is_answered(), &ends));
+        record.check()?;
+        Ok(record)
+    }
+
+    fn respond(&self, input: &Input, record: &mut Record, ends: &mut Ends) -> Result<(), ServerError> {
+        let answer = self.ask(input, 1, 0.0)?.remove(0);
+        if answer.text.is_empty() {
+            return Err(ServerError::Empty(answer.finish_reason.unwrap_or_else(|| "not given".to_owned())));
+        }
+        ends.response = answer.finish_reason.clone();
+        ends.unmatched = answer.trace.as_ref().is_some_and(|trace| trace.texts.is_none());
+        answer.respond(record);
+        Ok(())
+    }
+
+    /// Answers of one temperature; the most probable one keeps its alternatives, samples need none.
+    fn ask(&self, input: &Input, answers: usize, temperature: f64) -> Result<Vec<Answer>, ServerError> {
+        if answers == 0 {
+            return Ok(Vec::new());
+        }
+        let response = temperature == 0.0;
+        let top_logprobs = self.plan.top_logprobs.map(|top| if response { top } else { 1 });
+        let seed = self.plan.seed.wrapping_add(u64::from(!response));
+        let input = self.with_system(input);
+        self.remote.answers(&Ask { input, answers, temperature, max_tokens: self.plan.max_new_tokens, seed, top_logprobs })
+    }
+
+    fn with_system(&self, input: &Input) -> Input {
+        let Some(system) = &self.plan.system else { return input.clone() };
+        let first = Turn { role: "system".to_owned(), content: system.clone() };
+        let rest = match input {
+            Input::Text(text) => vec![Turn::user(text)],
+            Input::Chat(turns) => turns.clone(),
+        };
+        Input::Chat(std::iter::once(first).chain(rest).collect())
+    }
+
+    /// Where the answers come from. Beside a response that was brought, it tells of the samples alone, under `samples_from`.
+    fn source(&self, given: Option<Value>, answered: bool, ends: &Ends) -> Value {
+        let mut source = match given {
+            Some(Value::Object(fields)) => fields,
+            Some(other) => Map::from_iter([("given".to_owned(), other)]),
+            None => Map::new(),
+        };
+        let told = self.provenance(ends);
+        match answered {
+            true => drop(source.insert("samples_from".to_owned(), Value::Object(told))),
+            false => source.extend(told),
+        }
+        Value::Object(source)
+    }
+
+    fn provenance(&self, ends: &Ends) -> Map<String, Value> {
+        let Plan { samples, temperature, max_new_tokens, seed, top_logprobs, system } = &self.plan;
+        let mut told = json!({
+            "server": self.remote.kind().name(), "model": self.remote.model(), "endpoint": self.remote.endpoint(), "samples": samples,
+            "temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed, "top_logprobs": top_logprobs,
+            "logprobs": top_logprobs.map(|_| self.remote.kind().logprobs()), "finish_reason": ends.response,
+            "sample_finish_reasons": ends.samples,
+        });
+        if let Some(system) = system {
+            told["system"] = system.as_str().into();
+        }
+        if ends.unmatched {
+            told["token_texts"] = "left out: the server's tokens do not make up its text".into();
+        }
+        if let Value::Object(told) = told { told } else { Map::new() }
+    }
+}
