@@ -8,6 +8,8 @@
 
 pub mod bench;
 pub mod calibration;
+pub mod contrast;
+pub mod eigen;
 pub mod entailment;
 pub mod metrics;
 pub mod reader;
@@ -16,9 +18,12 @@ pub mod scores;
 pub mod server;
 pub mod setup;
 pub mod similarity;
+pub mod stream;
+pub(crate) mod text;
 pub mod verdict;
 
 pub use record::{Record, Sample, Variant};
 pub use scores::Case;
 pub use setup::Setup;
+pub use stream::{Tally, score_stream};
 pub use verdict::{Decision, Verdict, score_case, score_record};

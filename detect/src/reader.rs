@@ -72,29 +72,49 @@ impl From<Reason> for RecordError {
 /// Every line of `input` as (line number from 1, record or what is wrong with it). An input of no bytes yields one error; a failing read
 /// yields its error and ends the iteration. A repeated id is an error of the later line.
 pub fn read_records(input: impl BufRead) -> impl Iterator<Item = (usize, Result<Record, RecordError>)> {
-    let mut lines = input.split(b'\n').zip(1..).peekable();
-    let nothing = lines.peek().is_none().then(|| (1, Err(Reason::EmptyInput.into())));
-    let (mut failed, mut lines_of) = (false, HashMap::new());
-    let parsed = lines.map_while(move |(line, number)| {
-        let go_on = !failed;
-        failed |= line.is_err();
-        let record = line.map_err(|error| Reason::Io(error).into()).and_then(|line| parse_line(&line));
-        let record = record.and_then(|record| first_of_its_id(record, number, &mut lines_of));
-        go_on.then(|| (number, record.map_err(|error| RecordError { line: Some(number), ..error })))
-    });
-    nothing.into_iter().chain(parsed)
+    let mut ids = Ids::default();
+    read_lines(input).map(move |(number, line)| (number, line.and_then(|line| ids.first(number, parse_numbered(number, &line)))))
 }
 
-/// The record, unless an earlier line has its id.
-fn first_of_its_id(record: Record, line: usize, lines_of: &mut HashMap<String, usize>) -> Result<Record, RecordError> {
-    match lines_of.entry(record.id.clone()) {
-        Entry::Vacant(place) => drop(place.insert(line)),
-        Entry::Occupied(first) => {
-            let reason = Reason::Duplicate { id: record.id.clone(), first: *first.get() };
-            return Err(RecordError { line: None, id: Some(Value::String(record.id)), reason });
+/// Every line of `input` with its number from 1, unread, as [`read_records`] numbers and ends them.
+pub(crate) fn read_lines(input: impl BufRead) -> impl Iterator<Item = (usize, Result<Vec<u8>, RecordError>)> {
+    let mut lines = input.split(b'\n').zip(1..).peekable();
+    let nothing = lines.peek().is_none().then(|| (1, Err(Reason::EmptyInput.into())));
+    let mut failed = false;
+    let lines = lines.map_while(move |(line, number)| {
+        let go_on = !failed;
+        failed |= line.is_err();
+        go_on.then(|| (number, line.map_err(|error| numbered(number, Reason::Io(error).into()))))
+    });
+    nothing.into_iter().chain(lines)
+}
+
+/// [`parse_line`], with the line's number in its error.
+pub(crate) fn parse_numbered(number: usize, line: &[u8]) -> Result<Record, RecordError> {
+    parse_line(line).map_err(|error| numbered(number, error))
+}
+
+fn numbered(number: usize, error: RecordError) -> RecordError {
+    RecordError { line: Some(number), ..error }
+}
+
+/// The ids read so far, each with its line.
+#[derive(Debug, Default)]
+pub(crate) struct Ids(HashMap<String, usize>);
+
+impl Ids {
+    /// The record of a line, unless an earlier line has its id.
+    pub(crate) fn first(&mut self, line: usize, record: Result<Record, RecordError>) -> Result<Record, RecordError> {
+        let record = record?;
+        match self.0.entry(record.id.clone()) {
+            Entry::Vacant(place) => drop(place.insert(line)),
+            Entry::Occupied(first) => {
+                let reason = Reason::Duplicate { id: record.id.clone(), first: *first.get() };
+                return Err(RecordError { line: Some(line), id: Some(Value::String(record.id)), reason });
+            }
         }
+        Ok(record)
     }
-    Ok(record)
 }
 
 /// One line, without its line feed, as a checked record. A byte order mark and a carriage return are passed over.

@@ -148,6 +148,12 @@ pub struct Judged {
 pub struct Variant {
     /// The other wording.
     pub prompt: String,
+    /// How it was varied: a name of [`contrast::registry`](crate::contrast::registry).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The sampling temperature of its answers, where that is what was varied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub temperature: Option<f64>,
     /// Its answers.
     #[serde(default, deserialize_with = "null_is_empty", skip_serializing_if = "Vec::is_empty")]
     pub samples: Vec<Sample>,

@@ -1,5 +1,6 @@
 //! A record being scored, with what several scores share: every similarity matrix is computed once.
 
+use std::any::{Any, TypeId};
 use std::cell::{OnceCell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
@@ -26,6 +27,7 @@ pub struct Case<'a> {
     matrices: RefCell<BTreeMap<&'static str, Rc<Array2<f64>>>>,
     judged: OnceCell<Rc<Array2<Judgement>>>,
     meanings: OnceCell<Rc<Vec<usize>>>,
+    shared: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
 }
 
 impl<'a> Case<'a> {
@@ -36,7 +38,21 @@ impl<'a> Case<'a> {
 
     /// A case of a setup.
     pub fn with(record: &'a Record, setup: &'a Setup) -> Self {
-        Self { record, setup, matrices: RefCell::default(), judged: OnceCell::new(), meanings: OnceCell::new() }
+        Self { record, setup, matrices: RefCell::default(), judged: OnceCell::new(), meanings: OnceCell::new(), shared: RefCell::default() }
+    }
+
+    /// What a family of scores derives from the record, made once for each type `T`.
+    ///
+    /// # Errors
+    /// Those of `make`.
+    pub(in crate::scores) fn shared<T: 'static>(&self, make: impl FnOnce(&Self) -> Result<T, Missing>) -> Result<Rc<T>, Missing> {
+        let known = self.shared.borrow().get(&TypeId::of::<T>()).cloned();
+        if let Some(known) = known.and_then(|any| any.downcast().ok()) {
+            return Ok(known);
+        }
+        let made = Rc::new(make(self)?);
+        self.shared.borrow_mut().insert(TypeId::of::<T>(), Rc::clone(&made) as Rc<dyn Any>);
+        Ok(made)
     }
 
     /// The response, then the samples' texts.

@@ -8,6 +8,10 @@ pub(in crate::scores) const TOKEN_LOGPROBS: &str = "token_logprobs";
 pub(in crate::scores) const TOKEN_ENTROPIES: &str = "token_entropies";
 pub(in crate::scores) const SAMPLES: &str = "samples";
 pub(in crate::scores) const SAMPLE_LOGPROBS: &str = "samples[].token_logprobs";
+pub(in crate::scores) const SAMPLE_HIDDEN: &str = "samples[].hidden";
+pub(in crate::scores) const SUPPORT: &str = "judged.support";
+pub(in crate::scores) const P_TRUE_SAMPLING: &str = "judged.p_true_sampling";
+pub(in crate::scores) const VARIANTS: &str = "variants";
 
 /// Log-probabilities of the response's tokens, at least one.
 pub(in crate::scores) fn logprobs(record: &Record) -> Result<&[f64], Missing> {
@@ -27,11 +31,20 @@ pub(in crate::scores) fn samples(record: &Record, needed: usize) -> Result<&[Sam
 
 /// Mean log-probability of the tokens of every sample.
 pub(in crate::scores) fn mean_sample_logprobs(samples: &[Sample]) -> Result<Vec<f64>, Missing> {
-    let of = |(index, sample): (usize, &Sample)| match sample.token_logprobs.as_deref() {
+    sample_logprobs(samples).map(|logprobs| logprobs.map(mean)).collect()
+}
+
+/// Log-probability of every sample as a whole: the sum over its tokens.
+pub(in crate::scores) fn sum_sample_logprobs(samples: &[Sample]) -> Result<Vec<f64>, Missing> {
+    sample_logprobs(samples).map(|logprobs| logprobs.map(|values| values.iter().sum())).collect()
+}
+
+/// Log-probabilities of every sample's tokens, at least one each.
+fn sample_logprobs(samples: &[Sample]) -> impl Iterator<Item = Result<&[f64], Missing>> {
+    samples.iter().enumerate().map(|(index, sample)| match sample.token_logprobs.as_deref() {
         None | Some([]) => Err(Missing::SampleField { field: TOKEN_LOGPROBS, index }),
-        Some(logprobs) => Ok(mean(logprobs)),
-    };
-    samples.iter().enumerate().map(of).collect()
+        Some(logprobs) => Ok(logprobs),
+    })
 }
 
 /// Arithmetic mean of at least one value.

@@ -1,10 +1,9 @@
 //! Shared words over all words.
 
-use std::collections::HashSet;
-
 use ndarray::Array2;
 
-use super::{BackendError, Similarity, all_pairs};
+use super::{BackendError, Similarity, all_pairs, in_common};
+use crate::text::Vocabulary;
 
 /// Jaccard index of the sets of lower-cased words, as white space parts them: LM-Polygraph's `Jaccard_score`. Two texts without words are alike.
 #[derive(Debug, Clone, Copy, Default)]
@@ -17,13 +16,21 @@ impl Similarity for TokenJaccard {
 
     fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError> {
         let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
-        let words: Vec<HashSet<&str>> = lower.iter().map(|text| text.split_whitespace().collect()).collect();
+        let mut vocabulary = Vocabulary::default();
+        let words: Vec<Vec<u32>> = lower.iter().map(|text| set(vocabulary.number(text.split_whitespace()))).collect();
         Ok(all_pairs(texts.len(), |i, j| jaccard(&words[i], &words[j])))
     }
 }
 
-fn jaccard(a: &HashSet<&str>, b: &HashSet<&str>) -> f64 {
-    let common = a.intersection(b).count();
+/// Sorted, each once.
+fn set(mut words: Vec<u32>) -> Vec<u32> {
+    words.sort_unstable();
+    words.dedup();
+    words
+}
+
+fn jaccard(a: &[u32], b: &[u32]) -> f64 {
+    let common = in_common(a, b);
     let all = a.len() + b.len() - common;
     if all == 0 { 1.0 } else { common as f64 / all as f64 }
 }

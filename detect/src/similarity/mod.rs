@@ -2,6 +2,7 @@
 //!
 //! A back-end fills a whole matrix at once, so that one which runs a model can batch the pairs.
 
+mod bleu;
 mod exact_match;
 mod jaccard;
 mod rouge;
@@ -11,9 +12,10 @@ use std::fmt;
 
 use ndarray::Array2;
 
+pub(crate) use bleu::{Grams, sentence_bleu};
 pub use exact_match::{NormalisedExactMatch, normalise};
 pub use jaccard::TokenJaccard;
-pub use rouge::RougeL;
+pub use rouge::{Rouge1, RougeL};
 
 /// Similarity of texts.
 pub trait Similarity: Sync + Send + fmt::Debug {
@@ -73,6 +75,17 @@ pub fn unique<'a>(texts: &[&'a str]) -> (Vec<&'a str>, Vec<usize>) {
 /// A matrix over all texts from one over the distinct ones.
 pub fn expand<T: Copy>(among: &Array2<T>, places: &[usize]) -> Array2<T> {
     Array2::from_shape_fn((places.len(), places.len()), |(i, j)| among[[places[i], places[j]]])
+}
+
+/// Size of the intersection of two sorted lists as multisets.
+fn in_common<T: Ord>(mut a: &[T], mut b: &[T]) -> usize {
+    let mut common = 0;
+    while let ([x, after_x @ ..], [y, after_y @ ..]) = (a, b) {
+        let order = x.cmp(y);
+        common += usize::from(order.is_eq());
+        (a, b) = (if order.is_le() { after_x } else { a }, if order.is_ge() { after_y } else { b });
+    }
+    common
 }
 
 /// Fills a symmetric matrix with ones on the diagonal from the pairs i < j.

@@ -1,8 +1,9 @@
-//! Word overlap as summaries are judged by it.
+//! Shared words, in order (ROUGE-L) or in any (ROUGE-1).
 
 use ndarray::Array2;
 
-use super::{BackendError, Similarity, all_pairs};
+use super::{BackendError, Similarity, all_pairs, in_common};
+use crate::text::{Vocabulary, words};
 
 /// ROUGE-L F1 (Lin 2004): harmonic mean of precision and recall of the longest common subsequence of words, as the `rouge_score` package
 /// computes it for a sentence pair, without stemming (its default; a stemmer is tied to one language). Words are runs of letters and digits
@@ -10,44 +11,107 @@ use super::{BackendError, Similarity, all_pairs};
 #[derive(Debug, Clone, Copy, Default)]
 pub struct RougeL;
 
+/// ROUGE-1 F1 (Lin 2004): harmonic mean of precision and recall of the words two texts share, each as often as both have it. Words as for
+/// [`RougeL`].
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Rouge1;
+
 impl Similarity for RougeL {
     fn name(&self) -> &'static str {
         "rouge_l"
     }
 
     fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError> {
-        let words: Vec<Vec<String>> = texts.iter().map(|text| words(text)).collect();
-        Ok(all_pairs(texts.len(), |i, j| if texts[i] == texts[j] { 1.0 } else { rouge_l(&words[i], &words[j]) }))
+        let (words, distinct) = numbered(texts);
+        let mut places = Places::new(distinct);
+        Ok(all_pairs(texts.len(), |i, j| {
+            if texts[i] == texts[j] {
+                return 1.0;
+            }
+            let common = places.of(i, &words[i]).longest_common_subsequence(&words[j]);
+            f1(common, words[i].len(), words[j].len())
+        }))
     }
 }
 
-fn words(text: &str) -> Vec<String> {
-    text.to_lowercase().split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).map(str::to_owned).collect()
+impl Similarity for Rouge1 {
+    fn name(&self) -> &'static str {
+        "rouge_1"
+    }
+
+    fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError> {
+        let mut words = numbered(texts).0;
+        words.iter_mut().for_each(|text| text.sort_unstable());
+        let common = |i: usize, j: usize| in_common(&words[i], &words[j]);
+        Ok(all_pairs(texts.len(), |i, j| if texts[i] == texts[j] { 1.0 } else { f1(common(i, j), words[i].len(), words[j].len()) }))
+    }
 }
 
-fn rouge_l(a: &[String], b: &[String]) -> f64 {
-    let common = longest_common_subsequence(a, b) as f64;
-    if common == 0.0 { 0.0 } else { 2.0 * common / (a.len() + b.len()) as f64 }
+/// The numbered words of every text, and how many distinct ones there are.
+fn numbered(texts: &[&str]) -> (Vec<Vec<u32>>, usize) {
+    let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
+    let mut vocabulary = Vocabulary::default();
+    let numbers = lower.iter().map(|text| vocabulary.number(words(text))).collect();
+    (numbers, vocabulary.len())
 }
 
-/// Length of the longest common subsequence, by the row-by-row recurrence of Wagner and Fischer.
-fn longest_common_subsequence(a: &[String], b: &[String]) -> usize {
-    let mut row = vec![0; b.len() + 1];
-    for word in a {
-        let mut diagonal = 0;
-        for (j, other) in b.iter().enumerate() {
-            let above = row[j + 1];
-            row[j + 1] = if word == other { diagonal + 1 } else { above.max(row[j]) };
-            diagonal = above;
+/// 2PR / (P + R), which is 2 · common / (a + b); 0 where nothing is common.
+fn f1(common: usize, a: usize, b: usize) -> f64 {
+    if common == 0 { 0.0 } else { 2.0 * common as f64 / (a + b) as f64 }
+}
+
+/// Where each word stands in one text, a bit a place, for the longest common subsequence by words of 64 places at once (Hyyrö 2004, Bit-parallel
+/// LCS-length computation revisited).
+struct Places {
+    text: Option<usize>,
+    length: usize,
+    blocks: usize,
+    /// `[words, blocks]`.
+    bits: Vec<u64>,
+    distinct: usize,
+    /// Bit p is 0 where the length grows at place p.
+    row: Vec<u64>,
+}
+
+impl Places {
+    fn new(distinct: usize) -> Self {
+        Self { text: None, length: 0, blocks: 0, bits: Vec::new(), distinct, row: Vec::new() }
+    }
+
+    /// The places of a text's words; kept until another text is asked for.
+    fn of(&mut self, text: usize, words: &[u32]) -> &mut Self {
+        if self.text != Some(text) {
+            (self.text, self.length, self.blocks) = (Some(text), words.len(), words.len().div_ceil(64));
+            self.bits.clear();
+            self.bits.resize(self.distinct * self.blocks, 0);
+            words.iter().enumerate().for_each(|(place, &word)| self.bits[word as usize * self.blocks + place / 64] |= 1 << (place % 64));
         }
+        self
     }
-    row[b.len()]
+
+    fn longest_common_subsequence(&mut self, other: &[u32]) -> usize {
+        self.row.clear();
+        self.row.resize(self.blocks, u64::MAX);
+        for &word in other {
+            let at = word as usize * self.blocks;
+            let mut carry = false;
+            for (row, bits) in self.row.iter_mut().zip(&self.bits[at..at + self.blocks]) {
+                let matches = *row & bits;
+                let (sum, over) = row.overflowing_add(matches);
+                let (sum, over_again) = sum.overflowing_add(u64::from(carry));
+                carry = over || over_again;
+                *row = sum | (*row & !bits);
+            }
+        }
+        (0..self.length).filter(|place| self.row[place / 64] >> (place % 64) & 1 == 0).count()
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use ndarray::array;
+    use proptest::prelude::*;
 
     #[test]
     fn rouge_l_of_lin_2004() {
@@ -57,8 +121,33 @@ mod tests {
     }
 
     #[test]
+    fn rouge_1_counts_shared_words_in_any_order() {
+        let matrix = Rouge1.matrix(&["the cat the dog", "The dog", "the the the"]).expect("no model");
+        assert_eq!((matrix[[0, 1]], matrix[[0, 2]], matrix[[1, 2]]), (2.0 / 3.0, 4.0 / 7.0, 0.4));
+    }
+
+    #[test]
     fn texts_without_words_resemble_only_themselves() {
         assert_eq!(RougeL.matrix(&["?", "?", "!"]).expect("no model"), array![[1., 1., 0.], [1., 1., 0.], [0., 0., 1.]]);
+        assert_eq!(Rouge1.matrix(&["?", "?", "!"]).expect("no model"), array![[1., 1., 0.], [1., 1., 0.], [0., 0., 1.]]);
         assert_eq!(RougeL.matrix(&["Токио", "токио", "Осака"]).expect("no model")[[0, 1]], 1.0);
+    }
+
+    /// The recurrence of Wagner and Fischer.
+    fn by_recurrence(a: &[u32], b: &[u32]) -> usize {
+        let mut longest = vec![vec![0; b.len() + 1]; a.len() + 1];
+        for (i, x) in a.iter().enumerate() {
+            for (j, y) in b.iter().enumerate() {
+                longest[i + 1][j + 1] = if x == y { longest[i][j] + 1 } else { longest[i][j + 1].max(longest[i + 1][j]) };
+            }
+        }
+        longest[a.len()][b.len()]
+    }
+
+    proptest! {
+        #[test]
+        fn bits_find_what_the_recurrence_finds(a in prop::collection::vec(0u32..9, 0..200), b in prop::collection::vec(0u32..9, 0..200)) {
+            prop_assert_eq!(Places::new(9).of(0, &a).longest_common_subsequence(&b), by_recurrence(&a, &b));
+        }
     }
 }
