@@ -1,8 +1,14 @@
 //! Does one text follow from another? The interface of natural-language inference back-ends.
 
+mod cached;
+mod table;
+
 use std::fmt;
 
 use crate::similarity::BackendError;
+
+pub use cached::Cached;
+pub use table::{Table, TableError};
 
 /// Probabilities of the three relations of a hypothesis to a premise; they sum to 1.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -6,6 +6,7 @@
 //!
 //! Logarithms are natural, scores are computed in `f64`, and nothing here needs a model or libtorch.
 
+pub mod adapters;
 pub mod bench;
 pub mod calibration;
 pub mod contrast;

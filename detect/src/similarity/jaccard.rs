@@ -20,6 +20,12 @@ impl Similarity for TokenJaccard {
         let words: Vec<Vec<u32>> = lower.iter().map(|text| set(vocabulary.number(text.split_whitespace()))).collect();
         Ok(all_pairs(texts.len(), |i, j| jaccard(&words[i], &words[j])))
     }
+
+    fn to_each(&self, text: &str, others: &[&str]) -> Result<Vec<f64>, BackendError> {
+        let own = text.to_lowercase();
+        let own = own.split_whitespace().collect();
+        Ok(others.iter().map(|other| jaccard(&own, &other.to_lowercase().split_whitespace().collect())).collect())
+    }
 }
 
 /// Sorted, each once.

@@ -26,6 +26,15 @@ pub trait Similarity: Sync + Send + fmt::Debug {
     /// # Errors
     /// When the model behind it fails.
     fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError>;
+    /// Similarity of one text to each of others, in order. The default fills the matrix of them all; a back-end that pays for every pair has
+    /// a better way.
+    ///
+    /// # Errors
+    /// When the model behind it fails.
+    fn to_each(&self, text: &str, others: &[&str]) -> Result<Vec<f64>, BackendError> {
+        let texts: Vec<&str> = std::iter::once(text).chain(others.iter().copied()).collect();
+        Ok(self.matrix(&texts)?.row(0).iter().skip(1).copied().collect())
+    }
 }
 
 /// A back-end's model failed.

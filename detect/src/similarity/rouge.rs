@@ -32,6 +32,16 @@ impl Similarity for RougeL {
             f1(common, words[i].len(), words[j].len())
         }))
     }
+    fn to_each(&self, text: &str, others: &[&str]) -> Result<Vec<f64>, BackendError> {
+        let texts: Vec<&str> = std::iter::once(text).chain(others.iter().copied()).collect();
+        let (words, distinct) = numbered(&texts);
+        let mut places = Places::new(distinct);
+        let own = places.of(0, &words[0]);
+        let mut to = |(other, theirs): (&&str, &Vec<u32>)| {
+            if *other == text { 1.0 } else { f1(own.longest_common_subsequence(theirs), words[0].len(), theirs.len()) }
+        };
+        Ok(others.iter().zip(&words[1..]).map(&mut to).collect())
+    }
 }
 
 impl Similarity for Rouge1 {

@@ -1,5 +1,7 @@
 //! How far the samples are from one another on average: the degree matrix of their graph.
 
+use ndarray::Array2;
+
 use super::graph;
 use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
 
@@ -18,7 +20,11 @@ impl Scorer for DegMat {
     }
 
     fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
-        let weights = graph::weights(case)?;
-        Ok(1.0 - weights.sum() / weights.len() as f64)
+        Ok(mean_distance(&graph::weights(case)?))
     }
+}
+
+/// trace(M·I − D) / M² of the weights `[M, M]`.
+pub(in crate::scores) fn mean_distance(weights: &Array2<f64>) -> f64 {
+    1.0 - weights.sum() / weights.len() as f64
 }

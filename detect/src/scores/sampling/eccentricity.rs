@@ -3,6 +3,7 @@
 use ndarray::ArrayView1;
 
 use super::graph;
+use crate::eigen::Spectrum;
 use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
 
 /// Eigenvectors of the Laplacian with an eigenvalue below this are kept: the default of the paper's code and of LM-Polygraph.
@@ -24,9 +25,14 @@ impl Scorer for Eccentricity {
 
     fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
         let spectrum = graph::laplacian_spectrum(case)?;
-        let kept = spectrum.values.iter().zip(spectrum.vectors.rows()).filter(|(value, _)| **value < THRESHOLD);
-        Ok(kept.map(|(_, vector)| spread(vector)).sum::<f64>().sqrt())
+        Ok(distance_from_centre(&spectrum))
     }
+}
+
+/// √ Σ_k ‖v_k − mean(v_k)‖² over the eigenvectors of a normalised Laplacian below the threshold.
+pub(in crate::scores) fn distance_from_centre(spectrum: &Spectrum) -> f64 {
+    let kept = spectrum.values.iter().zip(spectrum.vectors.rows()).filter(|(value, _)| **value < THRESHOLD);
+    kept.map(|(_, vector)| spread(vector)).sum::<f64>().sqrt()
 }
 
 /// Sum of the squared deviations from the mean.

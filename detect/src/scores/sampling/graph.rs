@@ -8,7 +8,7 @@ use crate::eigen::{self, Spectrum};
 use crate::scores::{Case, Missing, inputs};
 
 /// The paper by title, for the cards.
-pub(super) const CITATION: &str = "Lin et al. 2024, Generating with Confidence (arXiv 2305.19187), as in LM-Polygraph";
+pub(in crate::scores) const CITATION: &str = "Lin et al. 2024, Generating with Confidence (arXiv 2305.19187), as in LM-Polygraph";
 
 /// Weights of the edges, `[samples, samples]`, 1 on the diagonal. Of at least two samples: one has nothing to agree with.
 pub(super) fn weights(case: &Case<'_>) -> Result<Array2<f64>, Missing> {
@@ -24,7 +24,8 @@ pub(super) fn laplacian_spectrum(case: &Case<'_>) -> Result<Rc<Spectrum>, Missin
     })
 }
 
-fn normalised_laplacian(weights: &Array2<f64>) -> Array2<f64> {
+/// The symmetric normalised Laplacian of a weighted graph `[n, n]` without isolated nodes.
+pub(in crate::scores) fn normalised_laplacian(weights: &Array2<f64>) -> Array2<f64> {
     let scale: Vec<f64> = weights.rows().into_iter().map(|row| 1.0 / row.sum().sqrt()).collect();
     Array2::from_shape_fn(weights.dim(), |(i, j)| f64::from(u8::from(i == j)) - scale[i] * weights[[i, j]] * scale[j])
 }

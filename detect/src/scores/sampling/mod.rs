@@ -1,12 +1,12 @@
 //! Scores of several samples that need no second model.
 
-mod degmat;
-mod eccentricity;
+pub(in crate::scores) mod degmat;
+pub(in crate::scores) mod eccentricity;
 mod eigenscore;
 mod eigenscore_lmp;
-mod eigval_laplacian;
+pub(in crate::scores) mod eigval_laplacian;
 mod exact_match_rate;
-mod graph;
+pub(in crate::scores) mod graph;
 mod length_normalised_entropy;
 mod lexical_similarity;
 mod lexical_similarity_bleu;
