@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::{self, Interval, MetricError};
 use crate::record::Record;
 use crate::scores::{self, Cost, LENGTH, Scorer, UnknownScore};
+use crate::setup::Setup;
 use measured::Measured;
 
 /// What to measure and how finely.
@@ -117,14 +118,22 @@ impl Bench {
 /// # Errors
 /// An unknown score, no labelled record, a setting outside its range.
 pub fn bench(records: &[Record], settings: &BenchSettings) -> Result<Bench, BenchError> {
+    bench_with(records, &Setup::default(), settings)
+}
+
+/// [`bench`] with the back-ends and fitted parameters of a setup.
+///
+/// # Errors
+/// As [`bench`].
+pub fn bench_with(records: &[Record], setup: &Setup, settings: &BenchSettings) -> Result<Bench, BenchError> {
     let scorers = chosen(settings.scores.as_deref())?;
     let labelled: Vec<(&Record, bool)> = records.iter().filter_map(|record| Some((record, record.wrong()?))).collect();
     let wrong: Vec<bool> = labelled.iter().map(|&(_, wrong)| wrong).collect();
     let base_rate = metrics::base_rate(&wrong).map_err(|_| BenchError::NoLabels(records.len()))?;
     let unlabelled = records.iter().filter(|record| record.label.is_none()).map(|record| record.id.clone()).collect();
     let mut found = Bench { n: labelled.len(), base_rate, unlabelled, rows: Vec::new(), skipped: BTreeMap::new() };
-    for scorer in scorers {
-        let measured = Measured::new(scorer, &labelled);
+    let measured = Measured::all(&scorers, &labelled, setup);
+    for (scorer, measured) in scorers.into_iter().zip(measured) {
         match measured.row(scorer, settings) {
             Ok(row) => found.rows.push(row),
             Err(error @ MetricError::Setting { .. }) => return Err(BenchError::Setting(error)),

@@ -30,6 +30,10 @@ pub trait Entailment: Sync + Send + fmt::Debug {
     /// # Errors
     /// When the model behind it fails.
     fn judge(&self, pairs: &[(&str, &str)]) -> Result<Vec<Judgement>, BackendError>;
+    /// How many pairs were longer than the back-end takes, and cut, so far.
+    fn truncated(&self) -> u64 {
+        0
+    }
 }
 
 impl Judgement {

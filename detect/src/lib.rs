@@ -4,13 +4,15 @@
 //! samples. Every score of [`scores::registry`] turns a record into one number, higher = more suspect. [`bench`](mod@bench) measures how well
 //! the scores separate wrong answers from right ones, [`calibration`] turns a score into a probability of being wrong and a [`Verdict`].
 //!
-//! Logarithms are natural, scores are computed in `f64`, and nothing here needs a model or libtorch.
+//! Logarithms are natural, scores are computed in `f64`, and nothing here needs libtorch. Models that compare texts, where a
+//! setup has any, are small encoders that run through [`encoder`].
 
 pub mod adapters;
 pub mod bench;
 pub mod calibration;
 pub mod contrast;
 pub mod eigen;
+pub mod encoder;
 pub mod entailment;
 pub mod metrics;
 pub mod reader;

@@ -22,6 +22,18 @@ pub struct Setup {
     pub fitted: BTreeMap<String, Value>,
 }
 
+impl Setup {
+    /// How many texts were longer than the models take, and cut, so far.
+    pub fn truncated(&self) -> u64 {
+        let equivalence = match &self.equivalence {
+            Equivalence::Similar { by, .. } => by.truncated(),
+            Equivalence::Bidirectional | Equivalence::NoContradiction => 0,
+        };
+        let entailment = self.entailment.as_ref().map_or(0, |judge| judge.truncated());
+        self.similarity.truncated() + self.graph.truncated() + equivalence + entailment
+    }
+}
+
 /// When two answers count as one meaning.
 #[derive(Debug)]
 pub enum Equivalence {

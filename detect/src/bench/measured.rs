@@ -8,8 +8,12 @@ use super::held_out::HeldOut;
 use super::{BenchSettings, Row};
 use crate::metrics::{self, Interval, MetricError, Ranking};
 use crate::record::Record;
-use crate::scores::{Case, Scorer};
+use crate::scores::{Case, Missing, Scorer};
+use crate::setup::Setup;
 use crate::verdict::finite_score;
+
+/// A score with whether the record is wrong, or what the record lacks.
+type Outcome = Result<(f64, bool), Missing>;
 
 /// The values of a score on the records that have what it needs.
 pub(super) struct Measured {
@@ -20,14 +24,28 @@ pub(super) struct Measured {
 }
 
 impl Measured {
-    /// Computes the score, records in parallel.
-    pub(super) fn new(scorer: &dyn Scorer, labelled: &[(&Record, bool)]) -> Self {
-        let score = |&(record, wrong): &(&Record, bool)| finite_score(scorer, &Case::new(record)).map(|score| (score, wrong));
-        let computed: Vec<_> = labelled.par_iter().map(score).collect();
-        let mut lacks = BTreeMap::new();
-        computed.iter().filter_map(|result| result.as_ref().err()).for_each(|missing| *lacks.entry(missing.to_string()).or_default() += 1);
-        let (scores, wrong) = computed.into_iter().flatten().unzip();
-        Self { scores, wrong, lacks }
+    /// Computes the scores, records in parallel. Those of one record share its comparisons, so that a model runs once for all of them.
+    pub(super) fn all(scorers: &[&dyn Scorer], labelled: &[(&Record, bool)], setup: &Setup) -> Vec<Self> {
+        let of_record = |&(record, wrong): &(&Record, bool)| {
+            let case = Case::with(record, setup);
+            scorers.iter().map(|scorer| finite_score(*scorer, &case).map(|score| (score, wrong))).collect()
+        };
+        let computed: Vec<Vec<Outcome>> = labelled.par_iter().map(of_record).collect();
+        (0..scorers.len()).map(|place| Self::new(computed.iter().map(|outcomes| &outcomes[place]))).collect()
+    }
+
+    fn new<'a>(computed: impl Iterator<Item = &'a Outcome>) -> Self {
+        let mut measured = Self { scores: Vec::new(), wrong: Vec::new(), lacks: BTreeMap::new() };
+        for outcome in computed {
+            match outcome {
+                Ok((score, wrong)) => {
+                    measured.scores.push(*score);
+                    measured.wrong.push(*wrong);
+                }
+                Err(missing) => *measured.lacks.entry(missing.to_string()).or_default() += 1,
+            }
+        }
+        measured
     }
 
     /// The metrics of the score, with intervals.

@@ -24,7 +24,7 @@ pub struct Case<'a> {
     pub record: &'a Record,
     /// Back-ends and fitted parameters.
     pub setup: &'a Setup,
-    matrices: RefCell<BTreeMap<&'static str, Rc<Array2<f64>>>>,
+    matrices: RefCell<BTreeMap<String, Rc<Array2<f64>>>>,
     judged: OnceCell<Rc<Array2<Judgement>>>,
     meanings: OnceCell<Rc<Vec<usize>>>,
     shared: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
@@ -63,15 +63,18 @@ impl<'a> Case<'a> {
     /// Similarity of all answers, `[1 + samples, 1 + samples]`, computed once for each back-end.
     ///
     /// # Errors
-    /// When the back-end's model fails.
+    /// When the back-end's model fails, or the record lacks what it reads.
     pub fn similarity(&self, by: &dyn Similarity) -> Result<Rc<Array2<f64>>, Missing> {
-        if let Some(known) = self.matrices.borrow().get(by.name()) {
+        if let Some(known) = self.matrices.borrow().get(by.key()) {
             return Ok(Rc::clone(known));
         }
-        let answers = self.answers();
-        let (texts, places) = unique(&answers);
-        let matrix = Rc::new(expand(&by.matrix(&texts)?, &places));
-        self.matrices.borrow_mut().insert(by.name(), Rc::clone(&matrix));
+        let of_texts = || -> Result<Array2<f64>, Missing> {
+            let answers = self.answers();
+            let (texts, places) = unique(&answers);
+            Ok(expand(&by.matrix(&texts)?, &places))
+        };
+        let matrix = Rc::new(by.answers(self.record).unwrap_or_else(of_texts)?);
+        self.matrices.borrow_mut().insert(by.key().to_owned(), Rc::clone(&matrix));
         Ok(matrix)
     }
 

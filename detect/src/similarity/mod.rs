@@ -4,6 +4,7 @@
 
 mod bleu;
 mod exact_match;
+mod hidden;
 mod jaccard;
 mod rouge;
 
@@ -13,7 +14,11 @@ use std::fmt;
 use ndarray::Array2;
 
 pub(crate) use bleu::{Grams, sentence_bleu};
+use crate::record::Record;
+use crate::scores::Missing;
+
 pub use exact_match::{NormalisedExactMatch, normalise};
+pub use hidden::HiddenStates;
 pub use jaccard::TokenJaccard;
 pub use rouge::{Rouge1, RougeL};
 
@@ -21,6 +26,10 @@ pub use rouge::{Rouge1, RougeL};
 pub trait Similarity: Sync + Send + fmt::Debug {
     /// The back-end's name.
     fn name(&self) -> &'static str;
+    /// What tells it from any other back-end that a case may be compared with: its name, and of a model where it lies.
+    fn key(&self) -> &str {
+        self.name()
+    }
     /// Similarity of all pairs, `[n, n]`: in 0 to 1, symmetric, 1 on the diagonal.
     ///
     /// # Errors
@@ -35,6 +44,15 @@ pub trait Similarity: Sync + Send + fmt::Debug {
         let texts: Vec<&str> = std::iter::once(text).chain(others.iter().copied()).collect();
         Ok(self.matrix(&texts)?.row(0).iter().skip(1).copied().collect())
     }
+    /// Similarity of a record's answers, `[1 + samples, 1 + samples]`, for a back-end that reads more of them than their texts; else `None`, and
+    /// [`Similarity::matrix`] compares the texts.
+    fn answers(&self, _record: &Record) -> Option<Result<Array2<f64>, Missing>> {
+        None
+    }
+    /// How many texts were longer than the back-end takes, and cut, so far.
+    fn truncated(&self) -> u64 {
+        0
+    }
 }
 
 /// A back-end's model failed.
@@ -45,6 +63,13 @@ pub struct BackendError {
     pub backend: &'static str,
     /// What it says.
     pub reason: String,
+}
+
+/// Cosine of two vectors, -1 to 1; 0 where one of them is 0 or they differ in length.
+pub fn cosine(a: &[f32], b: &[f32]) -> f64 {
+    let dot = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum::<f64>();
+    let norms = (dot(a, a) * dot(b, b)).sqrt();
+    if a.len() == b.len() && norms > 0.0 { (dot(a, b) / norms).clamp(-1.0, 1.0) } else { 0.0 }
 }
 
 /// Mean over all pairs i < j of a similarity matrix `[n, n]`; `None` below two texts.
@@ -98,7 +123,7 @@ fn in_common<T: Ord>(mut a: &[T], mut b: &[T]) -> usize {
 }
 
 /// Fills a symmetric matrix with ones on the diagonal from the pairs i < j.
-fn all_pairs(n: usize, mut pair: impl FnMut(usize, usize) -> f64) -> Array2<f64> {
+pub(crate) fn all_pairs(n: usize, mut pair: impl FnMut(usize, usize) -> f64) -> Array2<f64> {
     let mut matrix = Array2::eye(n);
     for i in 0..n {
         for j in i + 1..n {

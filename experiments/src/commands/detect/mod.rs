@@ -3,6 +3,7 @@
 mod bench;
 mod list;
 mod score;
+mod setup;
 
 use std::fs::File;
 use std::io::BufReader;

@@ -1,0 +1,103 @@
+//! The options that say how texts are compared, shared by the commands that score records.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use clap::Args;
+use coppice_detect::Setup;
+use coppice_detect::encoder::{open_entailment, open_similarity};
+use coppice_detect::setup::Equivalence;
+use coppice_detect::similarity::{HiddenStates, NormalisedExactMatch, RougeL, Similarity, TokenJaccard};
+
+use crate::output;
+
+const NAMES: &str = "exact_match, jaccard, rouge_l, hidden";
+/// From here on texts that are compared by their words count as one answer.
+const WORDS_THRESHOLD: f64 = 0.5;
+
+/// How texts are compared. A DIR is the folder of a model: nothing is downloaded.
+#[derive(Debug, Args)]
+pub(super) struct SetupArgs {
+    /// Similarity of answers and their parts (SAR, CoCoA): by words, by `hidden` states in the record, or a sentence encoder's.
+    #[arg(long, value_name = "exact_match|jaccard|rouge_l|hidden|DIR", default_value = "rouge_l")]
+    similarity: String,
+    /// Similarity that weighs the graphs of answers (degmat, eccentricity, eigval_laplacian).
+    #[arg(long, value_name = "exact_match|jaccard|rouge_l|hidden|DIR", default_value = "jaccard")]
+    graph_similarity: String,
+    /// When two answers mean the same: their similarity reaches the threshold; neither contradicts the other and not both are neutral
+    /// (`nli`); each entails the other (`nli_strict`).
+    #[arg(long, value_name = "exact_match|jaccard|rouge_l|hidden|nli|nli_strict|DIR", default_value = "exact_match")]
+    equivalence: String,
+    /// The threshold of `--equivalence`, 0 to 1; default 0.5 where words are compared, none for `hidden` and encoders.
+    #[arg(long, value_name = "T")]
+    equivalence_threshold: Option<f64>,
+    /// A classifier of entailment, neutral and contradiction: BERT, RoBERTa, DeBERTa-v2/v3 or ModernBERT.
+    #[arg(long, value_name = "DIR")]
+    nli: Option<PathBuf>,
+}
+
+impl SetupArgs {
+    /// Opens the models.
+    pub(super) fn open(&self) -> Result<Setup> {
+        let equivalence = self.equivalence()?;
+        Ok(Setup {
+            similarity: similarity("--similarity", &self.similarity)?,
+            graph: similarity("--graph-similarity", &self.graph_similarity)?,
+            equivalence,
+            entailment: self.nli.as_ref().map(open_entailment).transpose()?,
+            ..Setup::default()
+        })
+    }
+
+    fn equivalence(&self) -> Result<Equivalence> {
+        let judged = match self.equivalence.as_str() {
+            "nli" => Equivalence::NoContradiction,
+            "nli_strict" => Equivalence::Bidirectional,
+            other => return Ok(Equivalence::Similar { threshold: self.threshold(other)?, by: similarity("--equivalence", other)? }),
+        };
+        if self.nli.is_none() {
+            bail!("--equivalence {} needs a model: give --nli DIR", self.equivalence);
+        }
+        if self.equivalence_threshold.is_some() {
+            bail!("--equivalence {} takes no --equivalence-threshold: the likeliest relation decides", self.equivalence);
+        }
+        Ok(judged)
+    }
+
+    fn threshold(&self, by: &str) -> Result<f64> {
+        match self.equivalence_threshold {
+            Some(threshold) if (0.0..=1.0).contains(&threshold) => Ok(threshold),
+            Some(threshold) => bail!("--equivalence-threshold is {threshold}; expected 0 to 1"),
+            None if by_words(by).is_some() => Ok(WORDS_THRESHOLD),
+            None => {
+                bail!("--equivalence {by} has no threshold that suits every model: give --equivalence-threshold, chosen on labelled data")
+            }
+        }
+    }
+}
+
+/// Says on stderr how many texts did not fit a model.
+pub(super) fn tell_truncated(setup: &Setup) {
+    let truncated = setup.truncated();
+    if truncated > 0 {
+        output::say(format!("{truncated} texts or pairs were longer than the comparing models take, and were cut"));
+    }
+}
+
+fn by_words(name: &str) -> Option<Box<dyn Similarity>> {
+    match name {
+        "exact_match" => Some(Box::new(NormalisedExactMatch)),
+        "jaccard" => Some(Box::new(TokenJaccard)),
+        "rouge_l" => Some(Box::new(RougeL)),
+        _ => None,
+    }
+}
+
+fn similarity(option: &str, name: &str) -> Result<Box<dyn Similarity>> {
+    match by_words(name) {
+        Some(similarity) => Ok(similarity),
+        None if name == "hidden" => Ok(Box::new(HiddenStates)),
+        None if Path::new(name).is_dir() => Ok(open_similarity(name)?),
+        None => bail!("{option} {name} is no folder; expected one, or one of {NAMES}"),
+    }
+}
