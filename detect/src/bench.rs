@@ -65,8 +65,12 @@ pub struct Row {
     pub lacks: BTreeMap<String, usize>,
     /// Area under the ROC curve. This and the other intervals are percentile bootstrap over records.
     pub auroc: Interval,
+    /// DeLong's interval of it; `None` with fewer than two of a class.
+    pub auroc_delong: Option<Interval>,
     /// Two-sided p-value of the Mann-Whitney test of AUROC = 1/2.
     pub p_value: f64,
+    /// The same, adjusted for all rows of the table ([Holm](metrics::holm)).
+    pub p_adjusted: f64,
     /// Average precision; chance is `base_rate` below.
     pub auc_pr: Interval,
     /// Share wrong among the `n` records of this row.
@@ -77,6 +81,8 @@ pub struct Row {
     pub prr_half: Option<Interval>,
     /// Area under the risk-coverage curve.
     pub aurc: f64,
+    /// That above the oracle's (E-AURC).
+    pub excess_aurc: f64,
     /// Expected calibration error of Platt's probabilities on records they were not fitted on; `None` with fewer than two of a class. Its
     /// interval is [centred](metrics::Resampled::centred) on the estimate.
     pub ece: Option<Interval>,
@@ -140,7 +146,15 @@ pub fn bench_with(records: &[Record], setup: &Setup, settings: &BenchSettings) -
             Err(error) => drop(found.skipped.insert(scorer.name().to_owned(), measured.reason(&error))),
         }
     }
+    adjust(&mut found.rows).map_err(BenchError::Setting)?;
     Ok(found)
+}
+
+/// Fills in the p-values adjusted for the number of rows.
+fn adjust(rows: &mut [Row]) -> Result<(), MetricError> {
+    let adjusted = metrics::holm(&rows.iter().map(|row| row.p_value.min(1.0)).collect::<Vec<_>>())?;
+    rows.iter_mut().zip(adjusted).for_each(|(row, p)| row.p_adjusted = p);
+    Ok(())
 }
 
 /// The scores asked for, and the baseline.

@@ -64,6 +64,16 @@ pub fn resample<const K: usize>(
     seed: u64,
     statistics: impl Fn(&[usize]) -> [Option<f64>; K] + Sync,
 ) -> Result<[Result<Resampled, MetricError>; K], MetricError> {
+    resample_by(n_items, resamples, |stream| draw(n_items, seed, stream), statistics)
+}
+
+/// [`resample`], where resample `i` consists of the items `draw(i)`.
+pub(super) fn resample_by<const K: usize>(
+    n_items: usize,
+    resamples: usize,
+    draw: impl Fn(u64) -> Vec<usize> + Sync,
+    statistics: impl Fn(&[usize]) -> [Option<f64>; K] + Sync,
+) -> Result<[Result<Resampled, MetricError>; K], MetricError> {
     if n_items == 0 {
         return Err(MetricError::Empty);
     }
@@ -71,8 +81,7 @@ pub fn resample<const K: usize>(
         return Err(MetricError::Setting { name: "resamples", value: 0.0, expected: "at least 1" });
     }
     let estimates = statistics(&(0..n_items).collect::<Vec<_>>());
-    let drawn: Vec<[Option<f64>; K]> =
-        (0..resamples as u64).into_par_iter().map(|stream| statistics(&draw(n_items, seed, stream))).collect();
+    let drawn: Vec<[Option<f64>; K]> = (0..resamples as u64).into_par_iter().map(|stream| statistics(&draw(stream))).collect();
     Ok(std::array::from_fn(|k| {
         let estimate = estimates[k].ok_or(MetricError::Undefined(1))?;
         let mut values: Vec<f64> = drawn.iter().filter_map(|values| values[k]).collect();

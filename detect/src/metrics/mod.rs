@@ -6,17 +6,23 @@
 
 mod bootstrap;
 mod calibration_error;
+mod clusters;
+mod corrections;
+mod delong;
 mod intervals;
 mod ranking;
 mod rejection;
 mod roc;
 
 pub use bootstrap::{Interval, Resampled, bootstrap, paired_bootstrap, resample};
-pub use calibration_error::{Binning, DEFAULT_BINS, brier, ece, ece_with};
-pub use intervals::{binomial_interval, student_t};
+pub use calibration_error::{Bin, Binning, BrierParts, DEFAULT_BINS, brier, brier_parts, ece, ece_with, mce, reliability_bins};
+pub use clusters::{Groups, cluster_bootstrap, resample_groups};
+pub use corrections::{benjamini_hochberg, holm};
+pub use delong::{AurocDifference, auroc_variance, delong_interval, delong_test};
+pub use intervals::{binomial_interval, binomial_upper, student_t};
 pub(crate) use ranking::Ranking;
 pub(crate) use rejection::prr_of;
-pub use rejection::{aurc, excess_aurc, prr, risk_coverage_curve};
+pub use rejection::{aurac, aurc, excess_aurc, prr, rejection_area, risk_coverage_curve};
 pub use roc::{auroc, average_precision, mann_whitney, roc_curve};
 pub(crate) use roc::{auroc_of, average_precision_of};
 
@@ -104,7 +110,7 @@ pub(crate) fn check(scores: &[f64], wrong: &[bool]) -> Result<(), MetricError> {
     check_finite(scores)
 }
 
-fn check_finite(values: &[f64]) -> Result<(), MetricError> {
+pub(crate) fn check_finite(values: &[f64]) -> Result<(), MetricError> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(MetricError::NotFinite { index, value: values[index] }),
         None => Ok(()),
@@ -129,7 +135,7 @@ fn check_probabilities(probabilities: &[f64], wrong: &[bool]) -> Result<(), Metr
     }
 }
 
-fn check_confidence(confidence: f64) -> Result<(), MetricError> {
+pub(crate) fn check_confidence(confidence: f64) -> Result<(), MetricError> {
     let valid = confidence > 0.0 && confidence < 1.0;
     if valid { Ok(()) } else { Err(MetricError::Setting { name: "confidence", value: confidence, expected: "a number between 0 and 1" }) }
 }

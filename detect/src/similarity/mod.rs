@@ -13,9 +13,9 @@ use std::fmt;
 
 use ndarray::Array2;
 
-pub(crate) use bleu::{Grams, sentence_bleu};
 use crate::record::Record;
 use crate::scores::Missing;
+pub(crate) use bleu::{Grams, sentence_bleu};
 
 pub use exact_match::{NormalisedExactMatch, normalise};
 pub use hidden::HiddenStates;
