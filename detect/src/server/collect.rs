@@ -1,5 +1,6 @@
 //! A question to a record: the most probable answer with its trace, then samples.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::answer::Answer;
@@ -7,10 +8,11 @@ use super::ask::{Ask, Input, Turn};
 use super::error::ServerError;
 use super::question::Question;
 use super::remote::Remote;
-use crate::record::Record;
+use crate::contrast;
+use crate::record::{Record, Variant};
 
 /// How questions are answered.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Plan {
     /// Samples beside the response.
     pub samples: usize,
@@ -24,6 +26,12 @@ pub struct Plan {
     pub top_logprobs: Option<usize>,
     /// Goes before every prompt, as the system's message.
     pub system: Option<String>,
+    /// Kinds of variation by name ([`contrast::registry`](crate::contrast::registry)), whose variants are answered too.
+    pub variants: Vec<String>,
+    /// Variants of each kind.
+    pub wordings: usize,
+    /// Samples of each variant.
+    pub variant_samples: usize,
 }
 
 /// Makes records of questions.
@@ -58,6 +66,9 @@ impl Collector {
         let drawn = self.ask(&question.input, wanted, self.plan.temperature)?;
         ends.samples = drawn.iter().map(|answer| answer.finish_reason.clone()).collect();
         record.samples.extend(drawn.into_iter().map(Answer::into_sample));
+        if record.variants.is_empty() {
+            record.variants = self.variants(&question.input)?;
+        }
         record.source = Some(self.source(record.source.take(), question.is_answered(), &ends));
         record.check()?;
         Ok(record)
@@ -72,6 +83,18 @@ impl Collector {
         ends.unmatched = answer.trace.as_ref().is_some_and(|trace| trace.texts.is_none());
         answer.respond(record);
         Ok(())
+    }
+
+    /// The variants of a question with their samples. In a chat it is the last message that varies.
+    fn variants(&self, input: &Input) -> Result<Vec<Variant>, ServerError> {
+        let kinds: Vec<_> = self.plan.variants.iter().filter_map(|kind| contrast::find(kind).ok()).collect();
+        let mut variants = contrast::variants(last(input), &kinds, self.plan.wordings, self.plan.seed);
+        for variant in &mut variants {
+            let temperature = variant.temperature.unwrap_or(self.plan.temperature);
+            let drawn = self.ask(&reworded(input, &variant.prompt), self.plan.variant_samples, temperature)?;
+            variant.samples = drawn.into_iter().map(Answer::into_sample).collect();
+        }
+        Ok(variants)
     }
 
     /// Answers of one temperature; the most probable one keeps its alternatives, samples need none.
@@ -112,7 +135,7 @@ impl Collector {
     }
 
     fn provenance(&self, ends: &Ends) -> Map<String, Value> {
-        let Plan { samples, temperature, max_new_tokens, seed, top_logprobs, system } = &self.plan;
+        let Plan { samples, temperature, max_new_tokens, seed, top_logprobs, system, .. } = &self.plan;
         let mut told = json!({
             "server": self.remote.kind().name(), "model": self.remote.model(), "endpoint": self.remote.endpoint(), "samples": samples,
             "temperature": temperature, "max_new_tokens": max_new_tokens, "seed": seed, "top_logprobs": top_logprobs,
@@ -127,4 +150,22 @@ impl Collector {
         }
         if let Value::Object(told) = told { told } else { Map::new() }
     }
+}
+
+/// The text that is varied.
+fn last(input: &Input) -> &str {
+    match input {
+        Input::Text(text) => text,
+        Input::Chat(turns) => turns.last().map(|turn| turn.content.as_str()).unwrap_or_default(),
+    }
+}
+
+/// The same input with another text in that place.
+fn reworded(input: &Input, wording: &str) -> Input {
+    let mut input = input.clone();
+    match &mut input {
+        Input::Text(text) => wording.clone_into(text),
+        Input::Chat(turns) => turns.iter_mut().next_back().into_iter().for_each(|turn| wording.clone_into(&mut turn.content)),
+    }
+    input
 }

@@ -1,8 +1,12 @@
 //! `coppice detect`: records to verdicts, the benchmark of all scores, the registry.
 
 mod bench;
+mod collect;
+mod judge;
+mod ledger;
 mod list;
 mod score;
+mod server;
 mod setup;
 
 use std::fs::File;
@@ -29,6 +33,8 @@ enum DetectCommand {
     Score(score::DetectScoreArgs),
     Bench(bench::DetectBenchArgs),
     List(list::DetectListArgs),
+    Collect(Box<collect::DetectCollectArgs>),
+    Judge(Box<judge::DetectJudgeArgs>),
 }
 
 impl DetectArgs {
@@ -38,6 +44,8 @@ impl DetectArgs {
             DetectCommand::Score(arguments) => arguments.run(),
             DetectCommand::Bench(arguments) => arguments.run(),
             DetectCommand::List(arguments) => arguments.run(),
+            DetectCommand::Collect(arguments) => arguments.run(),
+            DetectCommand::Judge(arguments) => arguments.run(),
         }
     }
 }
