@@ -22,9 +22,11 @@ impl Similarity for TokenJaccard {
     }
 
     fn to_each(&self, text: &str, others: &[&str]) -> Result<Vec<f64>, BackendError> {
-        let own = text.to_lowercase();
-        let own = own.split_whitespace().collect();
-        Ok(others.iter().map(|other| jaccard(&own, &other.to_lowercase().split_whitespace().collect())).collect())
+        let lower: Vec<String> = std::iter::once(&text).chain(others).map(|text| text.to_lowercase()).collect();
+        let mut vocabulary = Vocabulary::default();
+        let mut words = lower.iter().map(|text| set(vocabulary.number(text.split_whitespace())));
+        let own = words.next().unwrap_or_default();
+        Ok(words.map(|other| jaccard(&own, &other)).collect())
     }
 }
 
