@@ -13,6 +13,7 @@ pub mod metrics;
 pub mod reader;
 pub mod record;
 pub mod scores;
+pub mod sentences;
 pub mod setup;
 pub mod similarity;
 pub mod verdict;

@@ -141,7 +141,7 @@ fn a_response_is_observed_whole_however_it_ends() {
         let alone = &case.responses[..1];
         let stop_ids = vec![alone[0].tokens[5]];
         if !alone[0].tokens[..5].contains(&stop_ids[0]) {
-            let stopped = generate(model, &[alone[0].prompt.clone()], &Options { stop_ids, ..cut(9) }).expect("traces");
+            let stopped = generate(model, std::slice::from_ref(&alone[0].prompt), &Options { stop_ids, ..cut(9) }).expect("traces");
             same(name, &by_length[0][0], &stopped[0][0]);
         }
     });
@@ -175,7 +175,7 @@ fn an_empty_response_shows_the_prompt_alone() {
     each_case(|_, case, model| {
         let first = &case.responses[0];
         let options = Options { stop_ids: vec![first.tokens[0]], observe: everything(model), ..Options::default() };
-        let trace = generate(model, &[first.prompt.clone()], &options).expect("a trace").remove(0).remove(0);
+        let trace = generate(model, std::slice::from_ref(&first.prompt), &options).expect("a trace").remove(0).remove(0);
         assert!(trace.tokens.is_empty() && trace.attention.is_none());
         for (found, expected) in trace.hidden.iter().zip(&first.hidden) {
             vectors_match("prompt", &found.prompt, &expected.prompt);
