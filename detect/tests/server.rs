@@ -189,7 +189,8 @@ fn a_server_that_is_not_there_is_told_when_it_is_opened() {
 #[test]
 fn a_response_that_is_brought_is_kept_and_only_samples_are_drawn() {
     let mock = Mock::honest();
-    let line = r#"{"id":"a","prompt":"why","response":"r","label":1,"token_logprobs":[-2],"samples":[{"text":"s"}],"source":{"person":"p"}}"#;
+    let line =
+        r#"{"id":"a","prompt":"why","response":"r","label":1,"token_logprobs":[-2],"samples":[{"text":"s"}],"source":{"person":"p"}}"#;
     let record = collector(&mock, Endpoint::Chat, 3).record(&question(line)).unwrap();
     assert_eq!((record.response.as_str(), record.label, record.token_logprobs.clone()), ("r", Some(1), Some(vec![-2.0])));
     assert_eq!(texts(&record), ["s", "Idea 6 on why", "Idea 7 on why"]);
@@ -205,7 +206,8 @@ fn variants_are_answered_at_their_own_temperature() {
     collector.plan = Plan { variants: vec!["persona".into(), "temperature".into()], wordings: 2, variant_samples: 3, ..collector.plan };
     collector.plan.system = Some("Be brief.".into());
     let record = collector.record(&question(r#"{"messages":[{"role":"user","content":"Who was Ada?"}]}"#)).unwrap();
-    let kinds: Vec<_> = record.variants.iter().map(|variant| (variant.kind.as_deref(), variant.temperature, variant.samples.len())).collect();
+    let kinds: Vec<_> =
+        record.variants.iter().map(|variant| (variant.kind.as_deref(), variant.temperature, variant.samples.len())).collect();
     let (persona, temperature) = (Some("persona"), Some("temperature"));
     assert_eq!(kinds, [(persona, None, 3), (persona, None, 3), (temperature, Some(0.25), 3), (temperature, Some(1.5), 3)]);
     assert!(record.variants[0].samples[0].text.ends_with(&record.variants[0].prompt));
@@ -246,7 +248,10 @@ fn golden() -> Golden {
 fn answers_in_every_shape_are_read_as_python_reads_them() {
     for expected in golden().answers {
         let answer = Answer::all(expected.body).unwrap().remove(0);
-        assert_eq!((answer.text.as_str(), answer.finish_reason.as_deref()), (expected.text.as_str(), Some(expected.finish_reason.as_str())));
+        assert_eq!(
+            (answer.text.as_str(), answer.finish_reason.as_deref()),
+            (expected.text.as_str(), Some(expected.finish_reason.as_str()))
+        );
         let trace = answer.trace.unwrap();
         assert_eq!(trace.texts.as_ref(), Some(&expected.token_texts), "{}", expected.text);
         assert_eq!((trace.logprobs, trace.ids), (expected.token_logprobs, expected.tokens), "{}", expected.text);

@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::Attention;
-use crate::cache::Cache;
+use crate::cache::{Cache, Extension};
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::distributed::Group;
@@ -198,6 +198,8 @@ pub enum Memory<'a> {
     Prefill(&'a mut Cache),
     /// One token a row, attending to the cache.
     Decode(&'a mut Cache),
+    /// Several tokens a row, each row after one of the cache's prefixes; nothing kept.
+    Extend(&'a Cache, Extension),
 }
 
 /// What one forward pass carries through the layers.
@@ -213,6 +215,34 @@ pub struct Pass<'a> {
     pub routings: Option<Vec<Routing>>,
     /// What only training does to routing; none outside of training.
     pub training: Option<Training>,
+    /// Keeps the states after chosen layers, where asked for.
+    pub states: Option<States>,
+}
+
+/// States of the residual stream after chosen layers.
+#[derive(Debug)]
+pub struct States {
+    /// The layers, from 0.
+    pub layers: Vec<usize>,
+    /// Their states `[B, S, D]`, in the same order.
+    pub kept: Vec<Option<Tensor>>,
+}
+
+impl States {
+    /// Of the given layers; none of no layer.
+    pub fn of(layers: &[usize]) -> Option<Self> {
+        (!layers.is_empty()).then(|| Self { layers: layers.to_vec(), kept: layers.iter().map(|_| None).collect() })
+    }
+
+    fn keep(&mut self, layer: usize, x: &Tensor) {
+        let places = self.layers.iter().zip(&mut self.kept).filter(|(chosen, _)| **chosen == layer);
+        places.for_each(|(_, place)| *place = Some(x.shallow_clone()));
+    }
+
+    /// What was kept.
+    pub fn into_kept(self) -> Vec<Tensor> {
+        self.kept.into_iter().flatten().collect()
+    }
 }
 
 /// A StableLM 2, ready to run.
@@ -307,7 +337,7 @@ impl Model {
         if length > limit {
             return Err(Error::Input(format!("the input has {length} tokens, this model's context holds {limit}")));
         }
-        Ok(Pass { angles: self.rotary.first(length)?, memory, packing: None, routings: None, training: None })
+        Ok(Pass { angles: self.rotary.first(length)?, memory, packing: None, routings: None, training: None, states: None })
     }
 
     /// A pass over whole sequences of `length` tokens in which documents begin at `starts`, one list a sequence ([`Packing::new`]).
@@ -336,6 +366,9 @@ impl Model {
         let mut x = self.embed(ids)?;
         for layer in &self.layers {
             x = layer.forward(&x, pass)?;
+            if let Some(states) = &mut pass.states {
+                states.keep(layer.index, &x);
+            }
         }
         self.norm.forward(&x)
     }
@@ -345,14 +378,24 @@ impl Model {
     /// # Errors
     /// When the cache is full.
     pub fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Result<Tensor> {
+        Ok(self.decode_observed(ids, cache, &[])?.0)
+    }
+
+    /// [`Model::decode`], with the states `[R, 1, D]` after the given layers.
+    ///
+    /// # Errors
+    /// When the cache is full.
+    pub fn decode_observed(&self, ids: &Tensor, cache: &mut Cache, layers: &[usize]) -> Result<(Tensor, Vec<Tensor>)> {
         if cache.is_full() {
             return Err(Error::Input("the KV cache has no room for another token".into()));
         }
         let angles = self.rotary.at(&cache.positions()?.f_unsqueeze(1)?)?;
-        let mut pass = Pass { angles, memory: Memory::Decode(cache), packing: None, routings: None, training: None };
+        let states = States::of(layers);
+        let mut pass = Pass { angles, memory: Memory::Decode(cache), packing: None, routings: None, training: None, states };
         let hidden = self.hidden(&ids.f_unsqueeze(1)?, &mut pass)?;
+        let states = pass.states.map_or_else(Vec::new, States::into_kept);
         cache.advance();
-        Ok(hidden)
+        Ok((hidden, states))
     }
 
     /// Logits `[.., V]` of hidden states `[.., D]`.

@@ -181,7 +181,8 @@ pub(crate) fn saying(asked: &Asked, texts: &[&str]) -> Value {
 }
 
 fn traced(text: &str, chat: bool) -> Value {
-    let words: Vec<String> = text.split(' ').enumerate().map(|(at, word)| if at == 0 { word.to_owned() } else { format!(" {word}") }).collect();
+    let words: Vec<String> =
+        text.split(' ').enumerate().map(|(at, word)| if at == 0 { word.to_owned() } else { format!(" {word}") }).collect();
     let logprob = |at: usize| -0.1 * (at + 1) as f64;
     if chat {
         let token = |(at, word): (usize, &String)| {

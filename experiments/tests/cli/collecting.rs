@@ -42,7 +42,10 @@ fn questions_become_records_that_can_be_scored() {
     assert_eq!((summary["records"].as_u64(), summary["failed"].as_u64()), (Some(5), Some(0)));
     assert_eq!(ids(&folder), ["q0", "q1", "q2", "q3", "q4"], "in the order of the input");
     let record = &folder.lines("r.jsonl")[3];
-    assert_eq!((&record["response"], &record["label"], &record["samples"][1]["text"]), (&"On p3".into(), &1.into(), &"Idea 2 on p3".into()));
+    assert_eq!(
+        (&record["response"], &record["label"], &record["samples"][1]["text"]),
+        (&"On p3".into(), &1.into(), &"Idea 2 on p3".into())
+    );
     assert_eq!(folder.names(), ["q.jsonl", "r.jsonl"], "the journal is gone");
     done(&mut coppice(["detect", "score", "--input", &folder.arg("r.jsonl"), "--output", &folder.arg("v.jsonl"), "--scores", "msp"]));
     let msp = folder.lines("v.jsonl")[0]["scores"]["msp"].as_f64().unwrap();
@@ -71,7 +74,14 @@ fn failing_items_are_told_and_tried_again_on_request() {
     let lines = folder.lines("r.jsonl");
     let failed: Vec<usize> = (0..13).filter(|&line| lines[line]["error"].is_string()).collect();
     assert_eq!((failed, lines.len()), (vec![1, 3, 5, 7, 9, 12], 13));
-    for (line, expected) in [(1, "answers 500: no"), (3, "broke off"), (5, "a web page"), (7, "no whole answer within 0.5 s"), (9, "broke off"), (12, "line 13: ")] {
+    for (line, expected) in [
+        (1, "answers 500: no"),
+        (3, "broke off"),
+        (5, "a web page"),
+        (7, "no whole answer within 0.5 s"),
+        (9, "broke off"),
+        (12, "line 13: "),
+    ] {
         let told = lines[line]["error"].as_str().unwrap();
         assert!(told.contains(expected), "{told}");
     }
@@ -89,7 +99,9 @@ fn interrupted_work_is_kept_and_goes_on() {
     let slow = Mock::start(|_| Reply::Late(Duration::from_millis(60)));
     let journal = folder.path(".r.jsonl.journal");
     for (signal, finished) in [(libc::SIGINT, 2), (libc::SIGTERM, 4), (libc::SIGKILL, 6)] {
-        let output = signal_when(start(&mut collect(&folder, &slow.address, &["--resume", "--concurrency", "1"])), signal, || lines_of(&journal) > finished);
+        let output = signal_when(start(&mut collect(&folder, &slow.address, &["--resume", "--concurrency", "1"])), signal, || {
+            lines_of(&journal) > finished
+        });
         if signal != libc::SIGKILL {
             assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
             assert!(stderr(&output).contains("finished items are kept, --resume goes on"), "{}", stderr(&output));
@@ -130,7 +142,10 @@ fn a_failing_server_leaves_a_line_for_every_item() {
 
 #[test]
 fn a_failure_may_pass() {
-    let (folder, mock) = (folder_of(1), Mock::start(|asked| if asked.number == 0 { Reply::Status(503, "", String::new()) } else { Reply::Json(honest(asked)) }));
+    let (folder, mock) = (
+        folder_of(1),
+        Mock::start(|asked| if asked.number == 0 { Reply::Status(503, "", String::new()) } else { Reply::Json(honest(asked)) }),
+    );
     done(&mut collect(&folder, &mock.address, &["--retries", "1"]));
     assert_eq!(folder.lines("r.jsonl")[0]["response"], "On p0");
 }
@@ -152,7 +167,8 @@ fn a_key_goes_to_the_server_and_nowhere_else() {
     assert_eq!(folder.names(), ["q.jsonl"], "nothing was finished, nothing is left");
     let output = done(&mut keyed("sk-secret"));
     assert!(!stderr(&output).contains("secret") && !folder.read("r.jsonl").contains("secret"));
-    let told = refused(collect(&folder, &mock.address, &["--overwrite", "--api-key-env", "NOT_SET_ANYWHERE"]).env_remove("NOT_SET_ANYWHERE"));
+    let told =
+        refused(collect(&folder, &mock.address, &["--overwrite", "--api-key-env", "NOT_SET_ANYWHERE"]).env_remove("NOT_SET_ANYWHERE"));
     assert!(told.contains("NOT_SET_ANYWHERE"), "{told}");
 }
 
@@ -197,9 +213,24 @@ fn a_server_judges_responses_and_entailment() {
     let (records, judged, verdicts) = (folder.arg("r.jsonl"), folder.arg("j.jsonl"), folder.arg("v.jsonl"));
     done(&mut coppice(["detect", "judge", "--server", &judge.address, "--input", &records, "--output", &judged, "--opinions", "p_true"]));
     assert!(folder.lines("j.jsonl").iter().all(|line| line["judged"]["p_true"] == 1.0 && line["judged"].get("support").is_none()));
-    let told = refused(&mut coppice(["detect", "judge", "--server", &judge.address, "--input", &records, "--output", &verdicts, "--opinions", "truth"]));
+    let told = refused(&mut coppice([
+        "detect",
+        "judge",
+        "--server",
+        &judge.address,
+        "--input",
+        &records,
+        "--output",
+        &verdicts,
+        "--opinions",
+        "truth",
+    ]));
     assert!(told.contains("unknown opinion `truth`"), "{told}");
     let score = ["detect", "score", "--input", &judged, "--output", &verdicts, "--nli", &judge.address, "--equivalence", "nli_strict"];
     done(coppice(score).args(["--scores", "discrete_semantic_entropy"]));
-    assert!(folder.lines("v.jsonl").iter().all(|line| line["scores"]["discrete_semantic_entropy"].as_f64() == Some(0.0)), "{}", folder.read("v.jsonl"));
+    assert!(
+        folder.lines("v.jsonl").iter().all(|line| line["scores"]["discrete_semantic_entropy"].as_f64() == Some(0.0)),
+        "{}",
+        folder.read("v.jsonl")
+    );
 }

@@ -81,7 +81,11 @@ impl OutputArgs {
         }
         let output = self.output.clone();
         let mut ledger = Ledger { output, path, journal, items, done: HashMap::new(), failed: BTreeMap::new(), end: 0, fresh: false };
-        if self.resume { ledger.resume(settings)? } else { ledger.begin(settings)? }
+        if self.resume {
+            ledger.resume(settings)?
+        } else {
+            ledger.begin(settings)?
+        }
         Ok(ledger)
     }
 
@@ -149,7 +153,9 @@ impl Ledger {
         let mut file = AtomicFile::create(&self.output, Existing::Replace)?;
         for item in 0..self.items.len() {
             let line = self.line(item)?;
-            file.write_all(&line).and_then(|()| file.write_all(b"\n")).with_context(|| format!("cannot write {}", self.output.display()))?;
+            file.write_all(&line)
+                .and_then(|()| file.write_all(b"\n"))
+                .with_context(|| format!("cannot write {}", self.output.display()))?;
         }
         file.commit()?;
         fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
@@ -190,7 +196,10 @@ impl Ledger {
     fn resume(&mut self, settings: &Value) -> Result<()> {
         self.journal.seek(SeekFrom::Start(0))?;
         let lines = whole_lines(&self.journal).with_context(|| format!("cannot read {}", self.path.display()))?;
-        let Some((_, header)) = lines.first() else { self.begin(settings)?; return self.take_output() };
+        let Some((_, header)) = lines.first() else {
+            self.begin(settings)?;
+            return self.take_output();
+        };
         if header.get("settings") != Some(settings) {
             bail!("{} is of other options; resume with those, or --overwrite begins anew", self.path.display());
         }
