@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use coppice_detect::record::{Hidden, Judged};
 use coppice_detect::similarity::{BackendError, Similarity};
 use coppice_detect::{Case, Record, Sample, Setup, Variant, scores};
 use ndarray::Array2;
@@ -106,6 +107,8 @@ fn what_is_not_there_is_named() {
     assert_eq!(lacks("eigenscore", &record), "hidden[].mean of one layer and size of every sample (absent from sample 0)");
     assert_eq!(lacks("selfcheck_prompt", &record), "judged.support");
     assert_eq!(lacks("variant_entropy", &record), "variants");
+    record.judged = Some(Judged { p_true_sampling: Some(1.5), ..Judged::default() });
+    assert_eq!(lacks("p_true_sampling", &record), "a judged.p_true_sampling from 0 to 1");
     record.variants = vec![Variant::default()];
     assert_eq!(lacks("variant_agreement", &record), "a non-empty variants[].samples");
     record.variants[0].samples = vec![Sample::default()];
@@ -165,7 +168,7 @@ const OF_SHARES: [&str; 6] =
     ["exact_match_rate", "mc_sequence_entropy", "length_normalised_entropy", "degmat", "eigval_laplacian", "eccentricity"];
 
 fn samples() -> impl Strategy<Value = Vec<Sample>> {
-    let hidden = |values: Vec<f32>| coppice_detect::record::Hidden { layer: 3, mean: values.clone(), last: values, ..Default::default() };
+    let hidden = |values: Vec<f32>| Hidden { layer: 3, mean: values.clone(), last: values, ..Default::default() };
     let sample = ("[abc]{1,2}( [abc]{1,2}){0,5}[.?]?", prop::collection::vec(-9.0f64..0.0, 1..4), prop::collection::vec(-2f32..2.0, 5));
     let sample = sample.prop_map(move |(text, logprobs, state)| Sample {
         text,

@@ -6,18 +6,20 @@ Records are ten answers a prompt, drawn with a seed: sentences (with `--whole`, 
 the folder `COPPICE_DATA`, or `../shared/data` beside the workspace, or of made-up words where neither is there; token traces are made up. coppice's
 seconds are those of the whole subprocess, from its start over reading and parsing the file to the last verdict written. The peers' are those of their
 own estimators alone, on texts and arrays that are already in memory; ROUGE runs without its stemmer, which is faster and gives coppice's values.
-Values are compared, so that the same work is timed. `--coppice` is any command that takes `--input`, `--output` and `--scores`.
+Values are compared, so that the same work is timed; `cpu_ratio` is the ratio of processor time, of all threads. `--coppice` is any command that takes `--input`, `--output` and `--scores`.
 
 Needs numpy, scipy, torch, rouge-score, nltk, absl-py, zstandard for the shared data, and without their dependencies `lm-polygraph==0.7.0` and
 `uqlm==0.6.7`; of these two the modules of the scores alone are imported, not what loads models or calls servers.
 """
 
 import argparse
+import functools
 import importlib
 import json
 import os
 import pathlib
 import random
+import resource
 import shlex
 import statistics
 import subprocess
@@ -118,6 +120,12 @@ def timed(work):
     return time.perf_counter() - start, result
 
 
+def cpu_seconds():
+    """Of this process, and of those it has waited for: what other programs on the machine do not lengthen much."""
+    own, children = os.times(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    return np.array([own.user + own.system, children.ru_utime + children.ru_stime])
+
+
 def coppice(command, path, scores):
     """Seconds of the whole subprocess, and the values of its verdicts."""
     with tempfile.TemporaryDirectory() as folder:
@@ -128,6 +136,7 @@ def coppice(command, path, scores):
 
 
 def lm_polygraph(records):
+    """What computes each score of all records, ready to run."""
     stats = {
         "greedy_log_likelihoods": [np.array(r["token_logprobs"]) for r in records],
         "entropy": [r["token_entropies"] for r in records],
@@ -135,21 +144,19 @@ def lm_polygraph(records):
         "sample_log_probs": [[sum(s["token_logprobs"]) for s in r["samples"]] for r in records],
         "sample_tokens": [[s["token_logprobs"] for s in r["samples"]] for r in records],
     }
-    estimators = lm_polygraph_estimators()
-    by_score = {name: timed(lambda: estimator(stats)) for name, estimator in estimators.items()}
-    return {name: seconds for name, (seconds, _) in by_score.items()}, {name: values for name, (_, values) in by_score.items()}
+    return {name: functools.partial(estimator, stats) for name, estimator in lm_polygraph_estimators().items()}
 
 
 def uqlm(records):
+    """As `lm_polygraph`."""
     match, per_token, whole = uqlm_scorers()
     responses, samples = [r["response"] for r in records], [[s["text"] for s in r["samples"]] for r in records]
     logprobs = [[{"logprob": x} for x in r["token_logprobs"]] for r in records]
-    by_score = {
-        "exact_match_rate": timed(lambda: 1 - np.array(match.evaluate(responses, samples))),
-        "perplexity": timed(lambda: -np.log(per_token.evaluate(logprobs)["sequence_probability"])),
-        "msp": timed(lambda: -np.log(whole.evaluate(logprobs)["sequence_probability"])),
+    return {
+        "exact_match_rate": lambda: 1 - np.array(match.evaluate(responses, samples)),
+        "perplexity": lambda: -np.log(per_token.evaluate(logprobs)["sequence_probability"]),
+        "msp": lambda: -np.log(whole.evaluate(logprobs)["sequence_probability"]),
     }
-    return {name: seconds for name, (seconds, _) in by_score.items()}, {name: values for name, (_, values) in by_score.items()}
 
 
 def check(records, ours, theirs):
@@ -182,11 +189,15 @@ def main():
         size = {"records": options.records, "megabytes": os.path.getsize(file.name) / 1e6, "seconds_of_json_loads": reading}
         print(json.dumps(size | {"coppice_all_scores": everything}))
         for peer, scores, theirs in (("lm-polygraph", list(LM_POLYGRAPH), lm_polygraph), ("uqlm", UQLM, uqlm)):
+            work, before = theirs(records), cpu_seconds()
             rounds = [coppice(options.coppice, file.name, scores) for _ in range(options.rounds)]
-            seconds, values = theirs(records)
-            check(records, rounds[0][1], values)
+            between = cpu_seconds()
+            results = {name: timed(compute) for name, compute in work.items()}
+            cpu_ratio = (cpu_seconds() - between)[0] / ((between - before)[1] / options.rounds)
+            check(records, rounds[0][1], {name: values for name, (_, values) in results.items()})
+            seconds = {name: seconds for name, (seconds, _) in results.items()}
             ours, total = statistics.median(s for s, _ in rounds), sum(seconds.values())
-            row = {"peer": peer, "scores": len(scores), "coppice": ours, "theirs": total, "ratio": total / ours}
+            row = {"peer": peer, "scores": len(scores), "coppice": ours, "theirs": total, "ratio": total / ours, "cpu_ratio": cpu_ratio}
             print(json.dumps(row | {"ratio_if_ours_are_all": total / everything, "theirs_by_score": seconds}))
 
 

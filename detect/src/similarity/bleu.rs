@@ -34,13 +34,25 @@ pub(crate) fn sentence_bleu(reference: &Grams, hypothesis: &Grams) -> f64 {
         3 => &[0.33; 3],
         _ => &[0.25; 4],
     };
-    let matches = |n: usize| in_common(&reference.sorted[n], &hypothesis.sorted[n]);
-    let precision = |n: usize| (matches(n) as f64 / hypothesis.sorted[n].len().max(1) as f64).max(f64::MIN_POSITIVE);
-    if matches(0) == 0 {
+    let matches = matches(reference, hypothesis, weights.len());
+    if matches[0] == 0 {
         return 0.0;
     }
+    let precision = |n: usize| (matches[n] as f64 / hypothesis.sorted[n].len().max(1) as f64).max(f64::MIN_POSITIVE);
     let log_mean: f64 = weights.iter().enumerate().map(|(n, weight)| weight * precision(n).ln()).sum();
     brevity_penalty(reference.length, hypothesis.length) * log_mean.exp()
+}
+
+/// How many n-grams of the hypothesis the reference has too, for n = 1 to `orders`: none of n words where there are none of fewer.
+fn matches(reference: &Grams, hypothesis: &Grams, orders: usize) -> [usize; ORDERS] {
+    let mut found = [0; ORDERS];
+    for (n, found) in found.iter_mut().enumerate().take(orders) {
+        *found = in_common(&reference.sorted[n], &hypothesis.sorted[n]);
+        if *found == 0 {
+            break;
+        }
+    }
+    found
 }
 
 fn brevity_penalty(reference: usize, hypothesis: usize) -> f64 {
