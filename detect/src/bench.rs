@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 mod held_out;
 mod measured;
+mod selfcheck;
 
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +13,8 @@ use crate::record::Record;
 use crate::scores::{self, Cost, LENGTH, Scorer, UnknownScore};
 use crate::setup::Setup;
 use measured::Measured;
+
+pub use selfcheck::{Area, Passage, SelfCheck, selfcheck};
 
 /// What to measure and how finely.
 #[derive(Debug, Clone, PartialEq)]

@@ -70,19 +70,10 @@ fn undecided_labels_stay_absent() {
     assert!(parse("factbench_claims", &line("3"))[0].as_ref().expect_err("no label").contains("the label is 3; expected true, false"));
 }
 
-/// The file of a data set under the shared data.
+/// The file of a data set in the folder `COPPICE_DATA`, or `../shared/data` beside the workspace.
 fn path_of(adapter: &Adapter) -> PathBuf {
     let beside = || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../shared/data");
-    let data = std::env::var_os("COPPICE_DATA").map_or_else(beside, PathBuf::from);
-    let place = match adapter.name {
-        "selfcheck_wikibio" => "sharealike/hallucination/selfcheck_wikibio_119",
-        "halueval_qa_seed" => "sharealike/hallucination/halueval_qa_seed",
-        "nq_open" => "sharealike/eval/nq_open_dev",
-        "entityquestions" => "eval/entityquestions_test",
-        "truthfulqa_en" | "triviaqa_3k" | "simpleqa" => &format!("eval/{}", adapter.name),
-        name => &format!("hallucination/{name}"),
-    };
-    data.join(place).with_extension("jsonl.zst")
+    std::env::var_os("COPPICE_DATA").map_or_else(beside, PathBuf::from).join(adapter.file)
 }
 
 /// Of a data set: items, labelled responses, labelled units, bad rows; counted in Python from the rows as they stand.

@@ -1,4 +1,4 @@
-//! Scores that compare samples by meaning, against LM-Polygraph's estimators and uqlm's formulas (`golden/compare.py`), and what must hold of
+//! Scores that compare samples by meaning, against LM-Polygraph, uqlm and selfcheckgpt (`golden/compare.py`), and what must hold of
 //! them whatever the samples.
 
 use std::collections::BTreeMap;
@@ -149,7 +149,7 @@ proptest! {
     fn drawing_every_sample_twice_changes_no_share(samples in samples()) {
         let once = record("Rome", samples);
         let twice = Record { samples: [once.samples.clone(), once.samples.clone()].concat(), ..once.clone() };
-        for name in ["discrete_semantic_entropy", "semantic_entropy", "semantic_entropy_unique", "num_semantic_sets", "cocoa_msp",
+        for name in ["discrete_semantic_entropy", "semantic_entropy", "semantic_entropy_unique", "num_semantic_sets", "cocoa_msp", "selfcheck_nli",
             "semantic_density", "bsdetector", "token_sar", "ccp"] {
             prop_assert!((score(name, &once, &HASHED) - score(name, &twice, &HASHED)).abs() < 1e-9, "{}", name);
         }
@@ -162,7 +162,7 @@ proptest! {
         let record = record("Rome", samples);
         let most = (record.samples.len() as f64).ln() + 1e-12;
         for (name, low, high) in [("semantic_entropy", 0.0, most), ("discrete_semantic_entropy", 0.0, most), ("semantic_density", -1.0, 0.0),
-            ("luq", 0.0, 1.0), ("ccp", -1.0, 0.0), ("bsdetector", 0.0, 1.0), ("kernel_language_entropy", 0.0, 1.0 + 1e-9)] {
+            ("luq", 0.0, 1.0), ("selfcheck_nli", 0.0, 1.0), ("ccp", -1.0, 0.0), ("bsdetector", 0.0, 1.0), ("kernel_language_entropy", 0.0, 1.0 + 1e-9)] {
             let found = score(name, &record, &HASHED);
             prop_assert!((low - 1e-12..=high).contains(&found), "{}: {}", name, found);
         }
@@ -228,12 +228,21 @@ fn kernel_language_entropy_of_a_clique() {
 }
 
 #[test]
+fn sentences_are_checked_one_by_one() {
+    // Two sentences, one of which each of the samples contradicts.
+    let setup = judged_by(FirstLetter);
+    let record = record("All is well. But no.", vec![sample("All", &[-1.0]), sample("Alas", &[-1.0])]);
+    near(score("selfcheck_nli", &record, &setup), 0.5, "half of the pairs contradict");
+}
+
+#[test]
 fn what_is_missing_is_named() {
     let record = record("Rome", vec![sample("Rome", &[-0.1]), Sample { text: "Oslo".into(), ..Sample::default() }]);
     let missing = |name: &str, record: &Record, setup: &Setup| {
         scores::find(name).expect("registered").score(&Case::with(record, setup)).expect_err("incomplete").to_string()
     };
     assert_eq!(missing("luq", &record, &Setup::default()), "an entailment model");
+    assert_eq!(missing("selfcheck_nli", &Record { response: String::new(), ..record.clone() }, &HASHED), "a non-empty response");
     assert_eq!(missing("sar", &record, &HASHED), "token_logprobs of every sample (absent from sample 1)");
     assert_eq!(missing("semantic_entropy_mc", &record, &HASHED), "token_logprobs of every sample (absent from sample 1)");
     let unequal = Record { token_texts: Some(vec![]), ..record.clone() };

@@ -7,6 +7,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "begin",
+    file: "hallucination/begin.jsonl.zst",
     citation: "Dziri et al. 2022, BEGIN (arXiv 2105.00071)",
     summary: "replies fully attributable to the knowledge (0), not fully (1), or generic (no label)",
     annotators: false,

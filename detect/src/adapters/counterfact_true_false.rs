@@ -7,6 +7,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "counterfact_true_false",
+    file: "hallucination/counterfact_true_false.jsonl.zst",
     citation: "Meng et al. 2022, CounterFact (arXiv 2202.05262), as statements of Bürger et al. 2024 (arXiv 2407.12831)",
     summary: "statements, true (0) or counterfactual (1); without a prompt",
     annotators: false,

@@ -7,6 +7,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "entityquestions",
+    file: "eval/entityquestions_test.jsonl.zst",
     citation: "Sciavolino et al. 2021, EntityQuestions (arXiv 2109.08535)",
     summary: "questions to be answered, with answers; 24 relations",
     annotators: false,

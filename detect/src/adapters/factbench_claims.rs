@@ -7,6 +7,7 @@ use super::{Adapter, Item, Kind, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "factbench_claims",
+    file: "hallucination/factbench_claims.jsonl.zst",
     citation: "Wang et al. 2024, Factcheck-GPT (arXiv 2311.09000), Factbench; sources factcheckgpt and factool-qa",
     summary: "answers and their claims, true (0), false (1) or unknown (no label)",
     annotators: false,

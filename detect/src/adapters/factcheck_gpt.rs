@@ -9,6 +9,7 @@ use super::{Adapter, Item, Kind, Unit, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "factcheck_gpt",
+    file: "hallucination/factcheck_gpt.jsonl.zst",
     citation: "Wang et al. 2024, Factcheck-GPT (arXiv 2311.09000), benchmark",
     summary: "answers, their sentences and claims, true (0), false (1) or not to be decided (no label)",
     annotators: false,

@@ -7,6 +7,7 @@ use super::{Adapter, Item, Kind, Unit, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "factscore_human",
+    file: "hallucination/factscore_human.jsonl.zst",
     citation: "Min et al. 2023, FActScore (arXiv 2305.14251), human annotations",
     summary: "biographies; claims supported (0), not supported (1) or irrelevant (no label)",
     annotators: false,

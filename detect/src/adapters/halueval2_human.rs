@@ -7,6 +7,7 @@ use super::{Adapter, Item, Kind, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "halueval2_human",
+    file: "hallucination/halueval2_human.jsonl.zst",
     citation: "Li et al. 2024, The Dawn After the Dark (arXiv 2401.03205), HaluEval 2.0, human annotation",
     summary: "answers; claims that are true (0), false (1) or were not judged (no label)",
     annotators: false,

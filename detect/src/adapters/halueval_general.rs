@@ -6,6 +6,7 @@ use super::{Adapter, Item, Kind, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "halueval_general",
+    file: "hallucination/halueval_general.jsonl.zst",
     citation: "Li et al. 2023, HaluEval (arXiv 2305.11747), general queries",
     summary: "answers that hold a hallucination (1) or none (0); spans where it is",
     annotators: false,

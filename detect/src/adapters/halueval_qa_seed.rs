@@ -7,6 +7,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "halueval_qa_seed",
+    file: "sharealike/hallucination/halueval_qa_seed.jsonl.zst",
     citation: "Li et al. 2023, HaluEval (arXiv 2305.11747), generation seeds of the QA part; not labelled by people",
     summary: "the right (0) and a hallucinated (1) answer to a question",
     annotators: false,

@@ -56,6 +56,8 @@ pub const ADAPTERS: &[&Adapter] = &[
 pub struct Adapter {
     /// Its name on the command line and in ids: `name/row`.
     pub name: &'static str,
+    /// Where its file lies in a folder of shared data.
+    pub file: &'static str,
     /// The paper or repository it comes from.
     pub citation: &'static str,
     /// What an item is and what its labels mean, in one line.

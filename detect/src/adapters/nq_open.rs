@@ -6,6 +6,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "nq_open",
+    file: "sharealike/eval/nq_open_dev.jsonl.zst",
     citation: "Lee et al. 2019 (arXiv 1906.00300); Kwiatkowski et al. 2019, Natural Questions, open version",
     summary: "questions to be answered, with short answers",
     annotators: false,

@@ -7,6 +7,7 @@ use super::{Adapter, Item, Kind, Unit, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "refchecker_human",
+    file: "hallucination/refchecker_human.jsonl.zst",
     citation: "Hu et al. 2024, RefChecker (arXiv 2405.14486), human annotations v1",
     summary: "answers; claims (subject, relation, object) entailed (0), neutral (0.5, wrong) or contradicted (1) by the reference",
     annotators: false,

@@ -8,6 +8,7 @@ use crate::record::Sample;
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "selfcheck_wikibio",
+    file: "sharealike/hallucination/selfcheck_wikibio_119.jsonl.zst",
     citation: "Manakul et al. 2023, SelfCheckGPT (arXiv 2303.08896); samples and baseline scores of KAIST-CS584-HCI/selfcheckgpt-replication",
     summary: "passages; sentences accurate (0), with minor (0.5) or major (1) inaccuracies; samples",
     annotators: false,

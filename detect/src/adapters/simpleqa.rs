@@ -7,6 +7,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "simpleqa",
+    file: "eval/simpleqa.jsonl.zst",
     citation: "Wei et al. 2024, SimpleQA (arXiv 2411.04368)",
     summary: "questions to be answered, with one answer",
     annotators: false,

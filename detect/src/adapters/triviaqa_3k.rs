@@ -6,6 +6,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "triviaqa_3k",
+    file: "eval/triviaqa_3k.jsonl.zst",
     citation: "Joshi et al. 2017, TriviaQA (arXiv 1705.03551), 3,000 questions of mosaicml/llm-foundry",
     summary: "questions to be answered, with the answer and its aliases",
     annotators: false,

@@ -7,6 +7,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "true_false_statements",
+    file: "hallucination/true_false_statements.jsonl.zst",
     citation: "Bürger et al. 2024, Truth is Universal (arXiv 2407.12831)",
     summary: "statements, true (0) or false (1); without a prompt",
     annotators: false,

@@ -7,6 +7,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "truthfulqa_en",
+    file: "eval/truthfulqa_en.jsonl.zst",
     citation: "Lin et al. 2022, TruthfulQA (arXiv 2109.07958)",
     summary: "reference answers to a question, right (0) or a misconception (1)",
     annotators: false,

@@ -7,6 +7,7 @@ use super::{Adapter, Item, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "xsum_factuality",
+    file: "hallucination/xsum_factuality.jsonl.zst",
     citation: "Maynez et al. 2020 (arXiv 2005.00661), factuality annotations",
     summary: "summaries that most of three annotators call factual (0) or not (1)",
     annotators: true,

@@ -7,6 +7,7 @@ use super::{Adapter, Item, Kind, read};
 
 pub(super) const ADAPTER: Adapter = Adapter {
     name: "xsum_hallucination",
+    file: "hallucination/xsum_hallucination.jsonl.zst",
     citation: "Maynez et al. 2020 (arXiv 2005.00661), hallucination annotations",
     summary: "summaries in which most annotators marked a span (1) or not (0); the spans, intrinsic or extrinsic",
     annotators: true,

@@ -9,10 +9,12 @@ mod calibration_error;
 mod clusters;
 mod corrections;
 mod delong;
+mod correlation;
 mod intervals;
 mod ranking;
 mod rejection;
 mod roc;
+mod trapezoid;
 
 pub use bootstrap::{Interval, Resampled, bootstrap, paired_bootstrap, resample};
 pub use calibration_error::{Bin, Binning, BrierParts, DEFAULT_BINS, brier, brier_parts, ece, ece_with, mce, reliability_bins};
@@ -20,11 +22,13 @@ pub use clusters::{Groups, cluster_bootstrap, resample_groups};
 pub use corrections::{benjamini_hochberg, holm};
 pub use delong::{AurocDifference, auroc_variance, delong_interval, delong_test};
 pub use intervals::{binomial_interval, binomial_upper, student_t};
+pub use correlation::{pearson, spearman};
 pub(crate) use ranking::Ranking;
 pub(crate) use rejection::prr_of;
 pub use rejection::{aurac, aurc, excess_aurc, prr, rejection_area, risk_coverage_curve};
 pub use roc::{auroc, average_precision, mann_whitney, roc_curve};
 pub(crate) use roc::{auroc_of, average_precision_of};
+pub use trapezoid::auc_pr_trapezoid;
 
 /// Why a metric has no value.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -56,6 +60,9 @@ pub enum MetricError {
         /// `right` or `wrong`.
         class: &'static str,
     },
+    /// All values of a list are the same, or there are none.
+    #[error("a list without variance has no correlation")]
+    Constant,
     /// NaN or infinite.
     #[error("score {index} is {value}, not a finite number")]
     NotFinite {

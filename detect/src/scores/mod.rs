@@ -19,6 +19,7 @@ use serde_json::Value;
 use crate::similarity::BackendError;
 
 pub use case::Case;
+pub use sampling::sentence_surprises;
 
 /// The baseline every table carries: a score that does not beat it has found nothing but long answers.
 pub const LENGTH: &str = "length";

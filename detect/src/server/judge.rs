@@ -10,7 +10,7 @@ use super::prompts::{self, RELATIONS, SUPPORT, TRUTH};
 use super::remote::Remote;
 use crate::entailment::Judgement;
 use crate::record::{Judged, Record};
-use crate::text::sentences;
+use crate::sentences::sentences;
 
 /// Tokens that an answer may take: a word or a number, with a little room before it.
 const SHORT: usize = 16;
@@ -112,7 +112,8 @@ impl Judge {
     fn support(&self, record: &Record) -> Result<Option<Vec<Vec<f64>>>, ServerError> {
         let (mut known, samples) = (HashMap::new(), record.sample_texts());
         let mut rows = Vec::new();
-        for sentence in sentences(&record.response) {
+        for place in sentences(&record.response) {
+            let sentence = record.response.get(place).unwrap_or_default();
             let row = samples.iter().map(|sample| self.unsupported(sentence, sample, &mut known));
             rows.push(row.collect::<Result<Vec<f64>, ServerError>>()?);
         }

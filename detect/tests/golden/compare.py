@@ -1,6 +1,6 @@
-"""Expected values of the scores that compare samples by meaning, from the estimators of LM-Polygraph 0.7 and the formulas of uqlm 0.6.
+"""Expected values of the scores that compare samples by meaning, from the estimators of LM-Polygraph 0.7, uqlm 0.6 and selfcheckgpt 0.1.
 
-Run with Python 3, numpy, scipy, torch, and `pip install --no-deps lm-polygraph==0.7.0 uqlm==0.6.7`; writes compare.json beside this file. The
+Run with Python 3, numpy, scipy, torch, and `pip install --no-deps lm-polygraph==0.7.0 uqlm==0.6.7 selfcheckgpt==0.1.7`; writes compare.json beside this file. The
 packages' own modules are imported one by one, with empty modules in the place of what they do not need here. They are fed made-up token
 probabilities, judgements of entailment and word overlap; nothing here shares code with the crate.
 """
@@ -41,6 +41,12 @@ def prepare():
     bare("uqlm.utils")
     bare("uqlm.utils.device", get_best_device=None)
     bare("uqlm.utils.warn", beta_warning=None)
+    for name in ["spacy", "bert_score"]:
+        bare(name)
+    bare("selfcheckgpt", pathlib.Path(importlib.metadata.distribution("selfcheckgpt").locate_file("selfcheckgpt")))
+    bare("selfcheckgpt.utils", MQAGConfig=None, expand_list1=None, expand_list2=None, NLIConfig=None, LLMPromptConfig=None)
+    bare("selfcheckgpt.modeling_mqag", question_generation_sentence_level=None, answering=None)
+    bare("selfcheckgpt.modeling_ngram", UnigramModel=None, NgramModel=None)
 
 
 def estimator(module, name, **options):
@@ -211,10 +217,30 @@ def uqlm_bsdetector(record):
     return 1 - np.dot([0.7 * 0.8, 0.7 * 0.2, 0.3], [agreed, np.mean([text == response for text in texts]), record["judged"]["p_true"]])
 
 
+class Logits(dict):
+    """What a tokenizer hands to a model: here the logits themselves, of entailment and contradiction."""
+
+    def to(self, device):
+        return self
+
+
+def selfcheck_nli(record):
+    """SelfCheckNLI.predict on the response, which is one sentence, over a model that knows the judgements."""
+    import torch
+
+    check = object.__new__(importlib.import_module("selfcheckgpt.modeling_selfcheck").SelfCheckNLI)
+    logits = lambda pair: torch.tensor(np.log(JUDGE(*pair)[[0, 2]] + 1e-300))[None]
+    encode = lambda batch_text_or_text_pairs, **_: Logits(logits=logits(batch_text_or_text_pairs[0]))
+    check.tokenizer, check.device = types.SimpleNamespace(batch_encode_plus=encode), None
+    check.model = lambda logits: types.SimpleNamespace(logits=logits)
+    return check.predict([record["response"]], [s["text"] for s in record["samples"]])[0]
+
+
 def scores(record):
     given = statistics(record)
     found = {name: float(np.asarray(estimator(module, kind, **options)(given)).ravel()[0]) for name, (module, kind, options) in ESTIMATORS.items()}
     found["semantic_entropy"] = float(uqlm_semantic_entropy(record, given["semantic_classes_entail"]))
+    found["selfcheck_nli"] = float(selfcheck_nli(record))
     found["bsdetector"] = float(uqlm_bsdetector(record))
     return found
 
@@ -224,7 +250,7 @@ def main():
     cases = [{"record": r, "scores": scores(r)} for r in map(record, range(12))]
     assert all(np.isfinite(value) for case in cases for value in case["scores"].values())
     rows = [dict(zip(["premise", "hypothesis"] + RELATIONS, [*pair, *map(float, p)])) for pair, p in JUDGE.known.items()]
-    versions = {name: importlib.metadata.version(name) for name in ["lm_polygraph", "uqlm", "numpy", "scipy"]}
+    versions = {name: importlib.metadata.version(name) for name in ["lm_polygraph", "uqlm", "selfcheckgpt", "numpy", "scipy"]}
     text = json.dumps({"versions": versions, "judgements": rows, "cases": cases}, separators=(",", ":"))
     (pathlib.Path(__file__).parent / "compare.json").write_text(text + "\n")
 

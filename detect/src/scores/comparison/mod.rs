@@ -11,6 +11,7 @@ mod luq;
 mod num_semantic_sets;
 mod relevance;
 mod sar;
+mod selfcheck_nli;
 mod semantic_density;
 mod semantic_entropy;
 mod semantic_entropy_mc;
@@ -39,6 +40,7 @@ pub(super) const SCORERS: &[&dyn Scorer] = &[
     &cocoa::MTE,
     &semantic_density::SemanticDensity,
     &luq::Luq,
+    &selfcheck_nli::SelfcheckNli,
     &ccp::Ccp,
     &bsdetector::BsDetector,
 ];

@@ -22,6 +22,7 @@ mod wordings;
 
 use crate::scores::Scorer;
 use selfcheck_ngram::SelfcheckNgram;
+pub use selfcheck_ngram::sentence_surprises;
 
 /// In the order they are listed.
 pub(super) const SCORERS: &[&dyn Scorer] = &[

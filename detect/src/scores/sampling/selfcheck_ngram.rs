@@ -59,10 +59,16 @@ struct Answers(Vec<Vec<Vec<u32>>>);
 
 impl Answers {
     fn of(case: &Case<'_>) -> Result<Self, Missing> {
-        inputs::samples(case.record, 1)?;
-        let lower: Vec<Vec<String>> = case.answers().into_iter().map(|text| sentences(text).map(str::to_lowercase).collect()).collect();
+        let samples = inputs::samples(case.record, 1)?;
+        let response = sentences(&case.record.response).collect();
+        Ok(Self::new(response, samples.iter().map(|sample| sample.text.as_str())))
+    }
+
+    fn new<'a>(response: Vec<&'a str>, samples: impl Iterator<Item = &'a str>) -> Self {
+        let all = std::iter::once(response).chain(samples.map(|text| sentences(text).collect()));
+        let lower: Vec<Vec<String>> = all.map(|sentences| sentences.into_iter().map(str::to_lowercase).collect()).collect();
         let mut vocabulary = Vocabulary::default();
-        Ok(Self(lower.iter().map(|text| text.iter().map(|sentence| vocabulary.number(tokens(sentence))).collect()).collect()))
+        Self(lower.iter().map(|text| text.iter().map(|sentence| vocabulary.number(tokens(sentence))).collect()).collect())
     }
 }
 
@@ -72,12 +78,23 @@ struct Surprises<const N: usize>(Vec<Vec<f64>>);
 impl<const N: usize> Surprises<N> {
     fn of(case: &Case<'_>) -> Result<Self, Missing> {
         let answers: Rc<Answers> = case.shared(Answers::of)?;
-        let response = answers.0.first().filter(|sentences| !sentences.is_empty()).ok_or(Missing::Entries("response"))?;
+        let found = Self::among(&answers);
+        if found.0.is_empty() { Err(Missing::Entries("response")) } else { Ok(found) }
+    }
+
+    fn among(answers: &Answers) -> Self {
         let mut all: Vec<[u32; N]> = answers.0.iter().flatten().flat_map(|sentence| grams(sentence)).collect();
         all.sort_unstable();
         let surprise = |gram: [u32; N]| (all.len() as f64 / count(&all, &gram) as f64).ln();
-        Ok(Self(response.iter().map(|sentence| grams(sentence).map(surprise).collect()).collect()))
+        let response = answers.0.first().into_iter().flatten();
+        Self(response.map(|sentence| grams(sentence).map(surprise).collect()).collect())
     }
+}
+
+/// −ln(share of the n-gram among those of a passage and its samples) of every token of every sentence of the passage, for a passage that comes
+/// with its sentences: `[sentences][tokens]`, nats.
+pub fn sentence_surprises<const N: usize>(sentences: &[&str], samples: &[&str]) -> Vec<Vec<f64>> {
+    Surprises::<N>::among(&Answers::new(sentences.to_vec(), samples.iter().copied())).0
 }
 
 /// The n-grams that end at each token of a sentence.
