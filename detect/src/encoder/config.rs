@@ -23,7 +23,7 @@ const MAX_POSITIONS: usize = 1 << 20;
 pub(super) enum Network {
     Bert(bert::Config),
     Roberta(xlm_roberta::Config),
-    DebertaV2(debertav2::Config),
+    DebertaV2(Box<debertav2::Config>),
     ModernBert(modernbert::Config),
 }
 
@@ -86,7 +86,7 @@ fn network(json: &Value, common: &Common, refuse: &Refuse<'_>) -> Result<Network
     Ok(match common.model_type.as_str() {
         "bert" => Network::Bert(families::bert(common, refuse)?),
         "modernbert" => Network::ModernBert(families::modernbert(json, common, refuse)?),
-        "deberta-v2" => Network::DebertaV2(families::deberta(json, common, refuse)?),
+        "deberta-v2" => Network::DebertaV2(Box::new(families::deberta(json, common, refuse)?)),
         _ => Network::Roberta(families::roberta(common, refuse)?),
     })
 }

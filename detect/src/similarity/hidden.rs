@@ -9,8 +9,7 @@ use crate::scores::Missing;
 const NAME: &str = "hidden";
 
 /// Cosine of the answers' mean hidden states, 0 where it is negative, from `hidden[].mean` of the record and its samples. Of the layers that were
-/// recorded it reads the middle one, where sentences are told apart best (Chen et al. 2024, arXiv 2402.03744, section 5, read the middle layer
-/// too). States of a language model share a large common part, so these cosines crowd near 1: they rank pairs, and a threshold on them has to be
+/// recorded it reads the middle one, as INSIDE does (Chen et al. 2024, arXiv 2402.03744). States of a language model share a large common part, so these cosines crowd near 1: they rank pairs, and a threshold on them has to be
 /// chosen on data. Loose texts have no states: only scores that compare whole answers can use it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct HiddenStates;
@@ -76,7 +75,9 @@ mod tests {
         let record = record(&[&[1.0], &[3.0, 4.0], &[1.0]], &[&[4.0, 3.0], &[-3.0, -4.0], &[-4.0, 3.0]]);
         let matrix = Case::new(&record).similarity(&HiddenStates).expect("states of all");
         let near = |i: usize, j: usize, expected: f64| assert!((matrix[[i, j]] - expected).abs() < 1e-12, "{matrix}");
-        [(0, 0, 1.0), (0, 1, 0.96), (0, 2, 0.0), (0, 3, 0.0), (2, 3, 0.0), (3, 1, 0.0)].map(|(i, j, expected)| near(i, j, expected));
+        [(0, 0, 1.0), (0, 1, 0.96), (0, 2, 0.0), (0, 3, 0.0), (2, 3, 0.0), (3, 1, 0.0)]
+            .into_iter()
+            .for_each(|(i, j, expected)| near(i, j, expected));
     }
 
     #[test]

@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use coppice_detect::bench::{Bench, BenchSettings, bench};
+use coppice_detect::bench::{Bench, BenchSettings, bench_with};
 use coppice_detect::metrics::Interval;
 
+use super::setup::{SetupArgs, tell_truncated};
 use super::{chosen, open};
 use crate::common::Outcome;
 use crate::output;
@@ -20,6 +21,8 @@ pub(super) struct DetectBenchArgs {
     /// Scores to compare; `length` is always among them. Default: all.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     scores: Vec<String>,
+    #[command(flatten)]
+    setup: SetupArgs,
     /// Bootstrap resamples of each interval.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     resamples: usize,
@@ -34,6 +37,7 @@ pub(super) struct DetectBenchArgs {
 impl DetectBenchArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         chosen(&self.scores)?;
+        let setup = self.setup.open()?;
         let (mut records, mut failed) = (Vec::new(), 0);
         for item in open(&self.input)? {
             match item {
@@ -45,7 +49,8 @@ impl DetectBenchArgs {
             }
         }
         let scores = (!self.scores.is_empty()).then(|| self.scores.clone());
-        let found = bench(&records, &BenchSettings { scores, resamples: self.resamples, confidence: 0.95, seed: self.seed })?;
+        let found = bench_with(&records, &setup, &BenchSettings { scores, resamples: self.resamples, confidence: 0.95, seed: self.seed })?;
+        tell_truncated(&setup);
         if self.json {
             output::json(&found)?;
         } else {
