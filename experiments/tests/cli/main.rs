@@ -3,11 +3,8 @@
 mod bad_checkpoints;
 mod bad_input;
 mod bad_recipes;
-<<<<<<< HEAD
 mod collecting;
-=======
 mod comparing;
->>>>>>> encoders
 mod detecting;
 mod full_disk;
 mod help;
