@@ -69,7 +69,7 @@ impl Collector {
         if record.variants.is_empty() {
             record.variants = self.variants(&question.input)?;
         }
-        record.source = Some(self.source(record.source.take(), question.is_answered(), &ends));
+        record.source = Some(question.source(self.provenance(&ends)));
         record.check()?;
         Ok(record)
     }
@@ -117,21 +117,6 @@ impl Collector {
             Input::Chat(turns) => turns.clone(),
         };
         Input::Chat(std::iter::once(first).chain(rest).collect())
-    }
-
-    /// Where the answers come from. Beside a response that was brought, it tells of the samples alone, under `samples_from`.
-    fn source(&self, given: Option<Value>, answered: bool, ends: &Ends) -> Value {
-        let mut source = match given {
-            Some(Value::Object(fields)) => fields,
-            Some(other) => Map::from_iter([("given".to_owned(), other)]),
-            None => Map::new(),
-        };
-        let told = self.provenance(ends);
-        match answered {
-            true => drop(source.insert("samples_from".to_owned(), Value::Object(told))),
-            false => source.extend(told),
-        }
-        Value::Object(source)
     }
 
     fn provenance(&self, ends: &Ends) -> Map<String, Value> {

@@ -108,6 +108,21 @@ impl Question {
         !self.record.response.is_empty()
     }
 
+    /// Where the record comes from, `told` of the model that was asked. Beside a response that the line brings it tells of the samples alone,
+    /// under `samples_from`.
+    pub fn source(&self, told: Map<String, Value>) -> Value {
+        let mut source = match self.record.source.clone() {
+            Some(Value::Object(fields)) => fields,
+            Some(other) => Map::from_iter([("given".to_owned(), other)]),
+            None => Map::new(),
+        };
+        match self.is_answered() {
+            true => drop(source.insert("samples_from".to_owned(), Value::Object(told))),
+            false => source.extend(told),
+        }
+        Value::Object(source)
+    }
+
     /// The record as it is written: with the fields of the line that a record does not know.
     ///
     /// # Errors

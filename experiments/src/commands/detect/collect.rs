@@ -1,4 +1,4 @@
-//! `coppice detect collect`: questions to records, answered by a model at a server.
+//! `coppice detect collect`: questions to records, answered by a model at a server or by the engine.
 
 use std::fs::File;
 use std::io::BufReader;
@@ -6,27 +6,31 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use coppice_detect::contrast;
 use coppice_detect::server::{Collector, Plan, Question, QuestionError, ServerError, read_questions};
 use serde_json::{Value, json};
 
-use super::ledger::{BadLine, Key, OutputArgs};
+use super::engine::EngineArgs;
+use super::ledger::{BadLine, Key, Ledger, OutputArgs};
 use super::server::{RemoteArgs, work_off};
 use crate::common::Outcome;
 use crate::output;
 
-/// Makes records of questions: the most probable answer of a model at a server, with log-probabilities, and samples.
+/// Makes records of questions: the most probable answer of a model, at a server or in a folder, with log-probabilities, and samples.
 ///
 /// An item that fails for good becomes {"id", "error"}, the rest is done, exit 1. Finished items are kept as they come: after Ctrl-C or a crash
 /// --resume goes on. Servers give log-probabilities of the likeliest tokens alone, from which no entropy follows: records have no token_entropies.
 #[derive(Debug, Args)]
+#[command(group(ArgGroup::new("answers").required(true).args(["server", "model"])))]
 pub(super) struct DetectCollectArgs {
     /// The server's base address, such as http://localhost:8080; a host alone gets /v1.
     #[arg(long, value_name = "URL")]
-    server: String,
+    server: Option<String>,
     #[command(flatten)]
     remote: RemoteArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
     /// Questions, one JSON object a line: {"prompt"} or {"messages"}, with id, reference, label and source if you like. A line that has a
     /// response keeps it and gets samples.
     #[arg(long, value_name = "Q.jsonl")]
@@ -69,11 +73,20 @@ impl DetectCollectArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         let plan = self.plan()?;
         let questions = Arc::new(self.questions()?);
-        let settings = self.settings(&plan);
-        let remote = self.remote.open(&self.server)?;
-        let mut ledger = self.output.ledger(&settings, questions.iter().map(key).collect())?;
-        let (collector, asked) = (Collector { remote, plan }, Arc::clone(&questions));
-        work_off(&mut ledger, self.remote.concurrency(), "collect", move |item| line(&collector, &asked[item]))?;
+        let mut ledger;
+        match (&self.server, &self.engine.model) {
+            (Some(server), _) => {
+                let remote = self.remote.open(server)?;
+                ledger = self.ledger(&plan, &questions)?;
+                let (collector, asked) = (Collector { remote, plan }, Arc::clone(&questions));
+                work_off(&mut ledger, self.remote.concurrency(), "collect", move |item| line(&collector, &asked[item]))?;
+            }
+            (None, Some(model)) => {
+                ledger = self.ledger(&plan, &questions)?;
+                self.engine.work_off(model, self.remote.chat, &plan, &questions, &mut ledger)?;
+            }
+            (None, None) => bail!("neither --server nor --model"),
+        }
         let (records, failed) = ledger.commit()?;
         self.report(records, failed)
     }
@@ -107,9 +120,9 @@ impl DetectCollectArgs {
         Ok(read_questions(BufReader::new(file)))
     }
 
-    /// What makes two runs the same work.
-    fn settings(&self, plan: &Plan) -> Value {
-        json!({ "command": "collect", "remote": self.remote.settings(), "plan": plan })
+    fn ledger(&self, plan: &Plan, questions: &[Result<Question, QuestionError>]) -> Result<Ledger> {
+        let settings = json!({ "command": "collect", "remote": self.remote.settings(), "engine": self.engine.settings(), "plan": plan });
+        self.output.ledger(&settings, questions.iter().map(key).collect())
     }
 
     fn report(&self, records: usize, failed: usize) -> Result<Outcome> {

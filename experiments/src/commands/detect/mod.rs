@@ -2,6 +2,7 @@
 
 mod bench;
 mod collect;
+mod engine;
 mod judge;
 mod ledger;
 mod list;

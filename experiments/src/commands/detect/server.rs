@@ -26,7 +26,7 @@ pub(super) struct RemoteArgs {
     model_name: Option<String>,
     /// Ask through /chat/completions (the default).
     #[arg(long, conflicts_with = "completion")]
-    chat: bool,
+    pub(super) chat: bool,
     /// Ask through /completions: prompts go to the model as they stand.
     #[arg(long)]
     completion: bool,
