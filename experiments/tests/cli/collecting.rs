@@ -234,3 +234,39 @@ fn a_server_judges_responses_and_entailment() {
         folder.read("v.jsonl")
     );
 }
+
+#[test]
+fn the_engine_answers_by_the_same_command() {
+    let folder = Folder::with_model();
+    let long = "x".repeat(500);
+    let chat = r#"{"id":"chat","messages":[{"role":"user","content":"c"}]}"#;
+    let kept = r#"{"id":"kept","prompt":"why","response":"r","label":1,"samples":[{"text":"s"}],"person":"p"}"#;
+    folder.write("q.jsonl", format!("{}{{\"id\":\"long\",\"prompt\":\"{long}\"}}\n{chat}\n{kept}\n", questions(3)));
+    let collect = |options: &[&str]| {
+        let (model, input, output) = (folder.arg("model"), folder.arg("q.jsonl"), folder.arg("r.jsonl"));
+        let mut command = coppice(["detect", "collect", "--model", &model, "--input", &input, "--output", &output]);
+        command.args(["--samples", "2", "--max-new-tokens", "4", "--traces", "attention", "--variants", "persona"]).args(options);
+        command
+    };
+    ended(&mut collect(&[]), 1);
+    let records = folder.lines("r.jsonl");
+    for record in &records[..3] {
+        let tokens = record["tokens"].as_array().unwrap().len();
+        assert!(tokens > 0 && record["token_entropies"].as_array().unwrap().len() == tokens && record["attention"]["rauq"].is_array());
+        assert_eq!((record["samples"].as_array().unwrap().len(), record["variants"].as_array().unwrap().len()), (2, 2));
+        assert_eq!(record["variants"][0]["samples"].as_array().unwrap().len(), 1);
+    }
+    assert!(records[3]["error"].as_str().unwrap().contains("context"), "{}", records[3]);
+    assert!(records[4]["error"].as_str().unwrap().contains("--chat"), "{}", records[4]);
+    assert_eq!((&records[5]["response"], &records[5]["person"], &records[5]["samples"][0]["text"]), (&"r".into(), &"p".into(), &"s".into()));
+    assert_eq!(records[5]["samples"].as_array().unwrap().len(), 2);
+    ended(&mut collect(&["--overwrite", "--prompts-at-a-time", "1"]), 1);
+    let without_time = |mut records: Vec<serde_json::Value>| {
+        records.iter_mut().for_each(|record| record["source"] = serde_json::Value::Null);
+        records.truncate(3);
+        records
+    };
+    assert_eq!(without_time(folder.lines("r.jsonl")), without_time(records), "the batch makes no difference");
+    let told = stderr(&ended(&mut coppice(["detect", "collect", "--input", &folder.arg("q.jsonl"), "--output", &folder.arg("s.jsonl")]), 2));
+    assert!(told.contains("--server") && told.contains("--model"), "{told}");
+}
