@@ -258,7 +258,10 @@ fn the_engine_answers_by_the_same_command() {
     }
     assert!(records[3]["error"].as_str().unwrap().contains("context"), "{}", records[3]);
     assert!(records[4]["error"].as_str().unwrap().contains("--chat"), "{}", records[4]);
-    assert_eq!((&records[5]["response"], &records[5]["person"], &records[5]["samples"][0]["text"]), (&"r".into(), &"p".into(), &"s".into()));
+    assert_eq!(
+        (&records[5]["response"], &records[5]["person"], &records[5]["samples"][0]["text"]),
+        (&"r".into(), &"p".into(), &"s".into())
+    );
     assert_eq!(records[5]["samples"].as_array().unwrap().len(), 2);
     ended(&mut collect(&["--overwrite", "--prompts-at-a-time", "1"]), 1);
     let without_time = |mut records: Vec<serde_json::Value>| {
@@ -267,6 +270,7 @@ fn the_engine_answers_by_the_same_command() {
         records
     };
     assert_eq!(without_time(folder.lines("r.jsonl")), without_time(records), "the batch makes no difference");
-    let told = stderr(&ended(&mut coppice(["detect", "collect", "--input", &folder.arg("q.jsonl"), "--output", &folder.arg("s.jsonl")]), 2));
+    let told =
+        stderr(&ended(&mut coppice(["detect", "collect", "--input", &folder.arg("q.jsonl"), "--output", &folder.arg("s.jsonl")]), 2));
     assert!(told.contains("--server") && told.contains("--model"), "{told}");
 }

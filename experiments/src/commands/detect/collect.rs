@@ -15,7 +15,6 @@ use super::engine::EngineArgs;
 use super::ledger::{BadLine, Key, Ledger, OutputArgs};
 use super::server::{RemoteArgs, work_off};
 use crate::common::Outcome;
-use crate::output;
 
 /// Makes records of questions: the most probable answer of a model, at a server or in a folder, with log-probabilities, and samples.
 ///
@@ -64,9 +63,6 @@ pub(super) struct DetectCollectArgs {
     /// Samples of each variant.
     #[arg(long, default_value_t = 1, value_name = "N", requires = "variants")]
     variant_samples: usize,
-    /// Print a summary as one JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
 impl DetectCollectArgs {
@@ -87,8 +83,7 @@ impl DetectCollectArgs {
             }
             (None, None) => bail!("neither --server nor --model"),
         }
-        let (records, failed) = ledger.commit()?;
-        self.report(records, failed)
+        ledger.commit()
     }
 
     fn plan(&self) -> Result<Plan> {
@@ -123,15 +118,6 @@ impl DetectCollectArgs {
     fn ledger(&self, plan: &Plan, questions: &[Result<Question, QuestionError>]) -> Result<Ledger> {
         let settings = json!({ "command": "collect", "remote": self.remote.settings(), "engine": self.engine.settings(), "plan": plan });
         self.output.ledger(&settings, questions.iter().map(key).collect())
-    }
-
-    fn report(&self, records: usize, failed: usize) -> Result<Outcome> {
-        if self.json {
-            output::json(&json!({ "records": records, "failed": failed, "output": self.output.output }))?;
-        } else {
-            output::line(format!("{} records, {failed} failed: {}", records - failed, self.output.output.display()))?;
-        }
-        Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
     }
 }
 

@@ -14,7 +14,6 @@ use serde_json::{Map, Value, json};
 use super::ledger::Ledger;
 use crate::answering::{Answering, Chat, Settings, TraceKind};
 use crate::common::{Causality, Compute, Interrupted, ModelArgs, check_interrupt, is_interruption, progress};
-use crate::output;
 
 /// A checkpoint that answers by itself, and what it leaves.
 #[derive(Debug, Clone, Args)]
@@ -109,10 +108,7 @@ impl Source<'_> {
             Err(error) if is_interruption(&error) => Err(Interrupted::Journal.into()),
             Err(_) if batch.len() > 1 => batch.iter().try_for_each(|&item| self.enter(questions, &[item], ledger)),
             Err(error) => {
-                for &item in batch {
-                    output::say(format!("{}: {error:#}", ledger.name(item)));
-                    ledger.fail(item, &format!("{error:#}"));
-                }
+                batch.iter().for_each(|&item| ledger.fail(item, &format!("{error:#}")));
                 Ok(())
             }
         }

@@ -8,13 +8,12 @@ use clap::Args;
 use coppice_detect::Record;
 use coppice_detect::reader::RecordError;
 use coppice_detect::server::{Judge, Opinion, ServerError};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::ledger::{BadLine, Key, OutputArgs};
 use super::open;
 use super::server::{RemoteArgs, work_off};
 use crate::common::Outcome;
-use crate::output;
 
 /// Fills `judged` of records by asking a model at a server: whether each response is true, how sure it is, whether samples support it.
 ///
@@ -39,9 +38,6 @@ pub(super) struct DetectJudgeArgs {
     /// Seed that goes with the requests.
     #[arg(long, default_value_t = 0)]
     seed: u64,
-    /// Print a summary as one JSON object.
-    #[arg(long)]
-    json: bool,
 }
 
 impl DetectJudgeArgs {
@@ -53,13 +49,7 @@ impl DetectJudgeArgs {
         let mut ledger = self.output.ledger(&settings, records.iter().map(key).collect())?;
         let asked = Arc::clone(&records);
         work_off(&mut ledger, self.remote.concurrency(), "judge", move |item| line(&judge, &asked[item], &opinions))?;
-        let (records, failed) = ledger.commit()?;
-        if self.json {
-            output::json(&json!({ "records": records, "failed": failed, "output": self.output.output }))?;
-        } else {
-            output::line(format!("{} records, {failed} failed: {}", records - failed, self.output.output.display()))?;
-        }
-        Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
+        ledger.commit()
     }
 
     fn opinions(&self) -> Result<Vec<Opinion>> {
@@ -81,6 +71,19 @@ fn line(judge: &Judge, record: &Result<Record, RecordError>, opinions: &[Opinion
     let unwritable = |why: String| ServerError::Malformed { url: judge.remote().server().base().to_owned(), why };
     let mut record = record.as_ref().map_err(|error| unwritable(error.to_string()))?.clone();
     record.judged = Some(judge.judged(&record, opinions)?);
+    record.source = Some(with_judge(record.source.take(), judge));
     record.check()?;
     serde_json::to_value(&record).map_err(|error| unwritable(error.to_string()))
+}
+
+/// The source with the judge in it.
+fn with_judge(source: Option<Value>, judge: &Judge) -> Value {
+    let remote = judge.remote();
+    let mut source = match source {
+        Some(Value::Object(fields)) => fields,
+        Some(other) => Map::from_iter([("given".to_owned(), other)]),
+        None => Map::new(),
+    };
+    source.insert("judge".to_owned(), json!({ "server": remote.kind().name(), "model": remote.model(), "endpoint": remote.endpoint() }));
+    Value::Object(source)
 }

@@ -1,31 +1,38 @@
 //! Items that are done one by one, each kept the moment it is done.
 //!
-//! Answers cost time and money, so none is lost: a finished item is appended to a journal beside the output, durably, before the next is looked
-//! at. The output itself appears whole at the end, in the order of the input, and the journal goes. What was stopped goes on with --resume, which
-//! takes finished items from the journal, or from an output some of whose items had failed.
+//! Answers cost time and money, so none is lost: a finished item goes to a journal beside the output before the next is looked at. The output
+//! itself appears whole at the end, in the order of the input, and the journal goes. What was stopped goes on with --resume, which takes finished
+//! items from the journal, or from an output some of whose items had failed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
-use std::path::{Path, PathBuf};
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
-use coppice_models::fs::{AtomicFile, Existing, sync_dir};
+use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
+
+use super::journal::{Journal, Place, whole_lines};
+use crate::common::Outcome;
+use crate::output;
 
 /// Where results go, and what becomes of those that are there.
 #[derive(Debug, Clone, Args)]
 pub(super) struct OutputArgs {
     /// Records, one JSON object a line, in the order of the input.
     #[arg(long, value_name = "R.jsonl")]
-    pub(super) output: PathBuf,
+    output: PathBuf,
     /// Go on where an interrupted run stopped, or with the items that failed.
     #[arg(long, conflicts_with = "overwrite")]
     resume: bool,
     /// Begin anew: replace the output if it exists, and forget an interrupted run.
     #[arg(long)]
     overwrite: bool,
+    /// Print a summary as one JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 /// What makes an item the same item in the input, the journal and the output.
@@ -51,15 +58,12 @@ pub(super) struct BadLine {
 /// The items of an input, and which of them are done.
 #[derive(Debug)]
 pub(super) struct Ledger {
-    output: PathBuf,
-    path: PathBuf,
-    journal: File,
+    arguments: OutputArgs,
+    journal: Journal,
     items: Vec<Result<Key, BadLine>>,
-    /// Place of a finished item's line in the journal: start and length, bytes.
-    done: HashMap<usize, (u64, usize)>,
+    done: HashMap<usize, Place>,
     failed: BTreeMap<usize, String>,
-    end: u64,
-    /// Nothing of an earlier run is in it.
+    /// Nothing of an earlier run is in the journal.
     fresh: bool,
 }
 
@@ -70,17 +74,10 @@ impl OutputArgs {
     /// When the output or a journal is there and neither flag says what becomes of it, when the journal is of other settings or in use, or cannot
     /// be written.
     pub(super) fn ledger(&self, settings: &Value, items: Vec<Result<Key, BadLine>>) -> Result<Ledger> {
-        let path = journal_of(&self.output)?;
-        self.refuse(&path)?;
-        let journal = OpenOptions::new().read(true).append(true).create(true).open(&path);
-        let journal = journal.with_context(|| format!("cannot write {}", path.display()))?;
-        match journal.try_lock() {
-            Ok(()) => (),
-            Err(TryLockError::WouldBlock) => bail!("{} is being written by another process", self.output.display()),
-            Err(TryLockError::Error(error)) => return Err(error).with_context(|| format!("cannot lock {}", path.display())),
-        }
-        let output = self.output.clone();
-        let mut ledger = Ledger { output, path, journal, items, done: HashMap::new(), failed: BTreeMap::new(), end: 0, fresh: false };
+        self.refuse()?;
+        let journal = Journal::open(&self.output)?;
+        let (done, failed) = (HashMap::new(), BTreeMap::new());
+        let mut ledger = Ledger { arguments: self.clone(), journal, items, done, failed, fresh: false };
         if self.resume {
             ledger.resume(settings)?
         } else {
@@ -89,31 +86,35 @@ impl OutputArgs {
         Ok(ledger)
     }
 
-    fn refuse(&self, journal: &Path) -> Result<()> {
+    fn refuse(&self) -> Result<()> {
+        let journal = Journal::path_of(&self.output)?;
         if self.resume || self.overwrite {
             return Ok(());
         }
         if self.output.exists() {
             bail!("{} exists; --resume tries its failed items again, --overwrite replaces it", self.output.display());
         }
-        if fs::metadata(journal).is_ok_and(|found| found.len() > 0) {
+        if fs::metadata(&journal).is_ok_and(|found| found.len() > 0) {
             bail!("an interrupted run has left {}; --resume goes on with it, --overwrite begins anew", journal.display());
         }
         Ok(())
     }
-}
 
-/// `.NAME.journal` beside the output.
-fn journal_of(output: &Path) -> Result<PathBuf> {
-    let name = output.file_name().ok_or_else(|| anyhow!("{} names no file", output.display()))?;
-    Ok(output.with_file_name(format!(".{}.journal", name.to_string_lossy())))
+    fn report(&self, records: usize, failed: usize) -> Result<Outcome> {
+        if self.json {
+            output::json(&json!({ "records": records, "failed": failed, "output": self.output }))?;
+        } else {
+            output::line(format!("{} records, {failed} failed: {}", records - failed, self.output.display()))?;
+        }
+        Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
+    }
 }
 
 /// A run that has finished nothing leaves nothing.
 impl Drop for Ledger {
     fn drop(&mut self) {
-        if self.fresh && self.done.is_empty() {
-            let _ = fs::remove_file(&self.path);
+        if self.fresh && self.done.is_empty() && self.journal.path().exists() {
+            let _ = self.journal.remove();
         }
     }
 }
@@ -137,121 +138,85 @@ impl Ledger {
 
     /// Keeps a finished item: when this returns, not even a crash loses it.
     pub(super) fn finish(&mut self, item: usize, line: &Value) -> Result<()> {
-        let place = self.append(line)?;
-        self.journal.sync_data().with_context(|| format!("cannot write {}", self.path.display()))?;
+        let place = self.journal.append(line)?;
         self.done.insert(item, place);
         Ok(())
     }
 
     /// Notes that an item cannot be done; a later --resume tries it again.
     pub(super) fn fail(&mut self, item: usize, error: &str) {
+        output::say(format!("{}: {error}", self.name(item)));
         self.failed.insert(item, error.to_owned());
     }
 
-    /// Writes the output, whole, and removes the journal. Returns (items, failed items).
-    pub(super) fn commit(mut self) -> Result<(usize, usize)> {
-        let mut file = AtomicFile::create(&self.output, Existing::Replace)?;
+    /// Writes the output, whole, removes the journal, and says how it went.
+    pub(super) fn commit(mut self) -> Result<Outcome> {
+        let mut file = AtomicFile::create(&self.arguments.output, Existing::Replace)?;
         for item in 0..self.items.len() {
             let line = self.line(item)?;
-            file.write_all(&line)
-                .and_then(|()| file.write_all(b"\n"))
-                .with_context(|| format!("cannot write {}", self.output.display()))?;
+            let written = file.write_all(&line).and_then(|()| file.write_all(b"\n"));
+            written.with_context(|| format!("cannot write {}", self.arguments.output.display()))?;
         }
         file.commit()?;
-        fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))?;
-        Ok((self.items.len(), self.items.len() - self.done.len()))
+        self.journal.remove()?;
+        self.arguments.report(self.items.len(), self.items.len() - self.done.len())
     }
 
     fn line(&mut self, item: usize) -> Result<Vec<u8>> {
-        let Some(&(start, length)) = self.done.get(&item) else {
-            let told = match &self.items[item] {
-                Ok(key) => json!({ "id": key.id, "error": self.failed.get(&item).map_or("not done", String::as_str) }),
-                Err(bad) => json!({ "id": bad.id, "error": bad.error }),
-            };
-            return Ok(told.to_string().into_bytes());
+        if let Some(&place) = self.done.get(&item) {
+            return self.journal.read(place);
+        }
+        let told = match &self.items[item] {
+            Ok(key) => json!({ "id": key.id, "error": self.failed.get(&item).map_or("not done", String::as_str) }),
+            Err(bad) => json!({ "id": bad.id, "error": bad.error }),
         };
-        let mut line = vec![0; length];
-        let read = self.journal.seek(SeekFrom::Start(start)).and_then(|_| self.journal.read_exact(&mut line));
-        read.with_context(|| format!("cannot read {}", self.path.display()))?;
-        Ok(line)
-    }
-
-    /// Appends a line; returns its place without the line feed.
-    fn append(&mut self, line: &Value) -> Result<(u64, usize)> {
-        let mut bytes = line.to_string().into_bytes();
-        bytes.push(b'\n');
-        self.journal.write_all(&bytes).with_context(|| format!("cannot write {}", self.path.display()))?;
-        let start = self.end;
-        self.end += bytes.len() as u64;
-        Ok((start, bytes.len() - 1))
+        Ok(told.to_string().into_bytes())
     }
 
     fn begin(&mut self, settings: &Value) -> Result<()> {
-        self.journal.set_len(0).with_context(|| format!("cannot write {}", self.path.display()))?;
-        (self.end, self.fresh) = (0, true);
-        self.append(&json!({ "settings": settings }))?;
-        Ok(sync_dir(self.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")))?)
+        self.fresh = true;
+        self.journal.cut(0)?;
+        self.journal.append(&json!({ "settings": settings })).map(drop)
     }
 
     fn resume(&mut self, settings: &Value) -> Result<()> {
-        self.journal.seek(SeekFrom::Start(0))?;
-        let lines = whole_lines(&self.journal).with_context(|| format!("cannot read {}", self.path.display()))?;
-        let Some((_, header)) = lines.first() else {
-            self.begin(settings)?;
-            return self.take_output();
-        };
-        if header.get("settings") != Some(settings) {
-            bail!("{} is of other options; resume with those, or --overwrite begins anew", self.path.display());
+        let lines = self.journal.recover()?;
+        match lines.first() {
+            None => self.begin(settings)?,
+            Some((_, header)) if header.get("settings") == Some(settings) => (),
+            Some(_) => bail!("{} is of other options; resume with those, or --overwrite begins anew", self.journal.path().display()),
         }
         let places = self.places();
-        for ((start, length), line) in lines.iter().skip(1) {
-            if let Some(&item) = item_of(&places, line) {
-                self.done.insert(item, (*start, *length));
-            }
-        }
-        self.end = lines.last().map_or(0, |((start, length), _)| start + *length as u64 + 1);
-        self.journal.set_len(self.end).with_context(|| format!("cannot write {}", self.path.display()))?;
-        self.take_output()
+        let finished = lines.iter().skip(1).filter_map(|(place, line)| Some((item_of(&places, line)?, *place)));
+        self.done.extend(finished);
+        self.take_output(&places)
     }
 
     /// Takes over the good items of an output that is there.
-    fn take_output(&mut self) -> Result<()> {
-        let Ok(file) = File::open(&self.output) else { return Ok(()) };
-        let lines = whole_lines(&file).with_context(|| format!("cannot read {}", self.output.display()))?;
-        let places = self.places();
+    fn take_output(&mut self, places: &Places) -> Result<()> {
+        let Ok(file) = File::open(&self.arguments.output) else { return Ok(()) };
+        let lines = whole_lines(&file).with_context(|| format!("cannot read {}", self.arguments.output.display()))?;
         for (_, line) in lines {
-            if let Some(&item) = item_of(&places, &line).filter(|item| !self.done.contains_key(*item)) {
-                let place = self.append(&line)?;
-                self.done.insert(item, place);
+            if let Some(item) = item_of(places, &line).filter(|item| !self.done.contains_key(item)) {
+                self.finish(item, &line)?;
             }
         }
-        Ok(self.journal.sync_data()?)
+        Ok(())
     }
 
-    fn places(&self) -> HashMap<String, (usize, Key)> {
+    fn places(&self) -> Places {
         let keys = self.items.iter().enumerate().filter_map(|(item, key)| Some((item, key.as_ref().ok()?)));
         keys.map(|(item, key)| (key.id.clone(), (item, key.clone()))).collect()
     }
 }
 
+/// Items by id.
+type Places = HashMap<String, (usize, Key)>;
+
 /// Which item a finished line is of; none for a line with an error, or of another input.
-fn item_of<'a>(places: &'a HashMap<String, (usize, Key)>, line: &Value) -> Option<&'a usize> {
+fn item_of(places: &Places, line: &Value) -> Option<usize> {
     let text = |field: &str| line.get(field).and_then(Value::as_str);
     let (item, key) = places.get(text("id")?)?;
     let same = text("prompt") == Some(&key.prompt) && key.response.as_deref().is_none_or(|response| text("response") == Some(response));
-    (same && line.get("error").is_none()).then_some(item)
-}
-
-/// Lines of JSON that end with a line feed, with their places: the last may have been cut off by a crash, and nothing counts after one that is no
-/// JSON.
-fn whole_lines(file: &File) -> std::io::Result<Vec<((u64, usize), Value)>> {
-    let (mut reader, mut start, mut lines) = (BufReader::new(file), 0, Vec::new());
-    loop {
-        let mut line = Vec::new();
-        let read = reader.read_until(b'\n', &mut line)?;
-        let whole = line.strip_suffix(b"\n").and_then(|line| serde_json::from_slice(line).ok());
-        let Some(value) = whole else { return Ok(lines) };
-        lines.push(((start, read - 1), value));
-        start += read as u64;
-    }
+    (same && line.get("error").is_none()).then_some(*item)
 }

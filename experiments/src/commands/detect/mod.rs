@@ -3,6 +3,7 @@
 mod bench;
 mod collect;
 mod engine;
+mod journal;
 mod judge;
 mod ledger;
 mod list;

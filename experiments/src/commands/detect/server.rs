@@ -10,7 +10,6 @@ use serde_json::{Map, Value};
 
 use super::ledger::Ledger;
 use crate::common::{Interrupted, interrupted, progress};
-use crate::output;
 
 /// How often the wait for answers looks up, for Ctrl-C.
 const LOOK_UP: Duration = Duration::from_millis(50);
@@ -129,7 +128,6 @@ fn enter(ledger: &mut Ledger, item: usize, result: Result<Value, ServerError>, u
             Err(anyhow!("{error}{rest}"))
         }
         Err(error) => {
-            output::say(format!("{}: {error}", ledger.name(item)));
             ledger.fail(item, &error.to_string());
             Ok(())
         }
