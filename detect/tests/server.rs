@@ -14,6 +14,8 @@ use openai::{Asked, Mock, Reply, honest, saying};
 use serde_json::{Map, Value, json};
 
 const QUICK: Retry = Retry { retries: 2, base: Duration::from_millis(2), cap: Duration::from_secs(2) };
+/// Longest wait for an answer; a hanging server hangs longer.
+const TIMEOUT: Duration = Duration::from_millis(800);
 
 fn plan(samples: usize) -> Plan {
     Plan {
@@ -30,7 +32,7 @@ fn plan(samples: usize) -> Plan {
 }
 
 fn remote(mock: &Mock, endpoint: Endpoint, retry: Retry) -> Remote {
-    let access = Access { address: mock.address.clone(), key: Some("sk-secret".into()), timeout: Duration::from_millis(400), retry };
+    let access = Access { address: mock.address.clone(), key: Some("sk-secret".into()), timeout: TIMEOUT, retry };
     Remote::open(Server::new(access).unwrap(), None, endpoint, Map::new()).unwrap()
 }
 
@@ -114,7 +116,7 @@ fn what_may_pass_is_tried_again() {
         |_| Reply::Status(502, "", "<html>Bad gateway</html>".into()),
         |_| Reply::Status(503, "", "loading".into()),
         |_| Reply::Status(504, "", String::new()),
-        |_| Reply::Hang(Duration::from_millis(600)),
+        |_| Reply::Hang(2 * TIMEOUT),
         |asked| Reply::Cut(honest(asked)),
         |_| Reply::Drop,
     ];
