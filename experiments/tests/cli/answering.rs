@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::checkpoint::{SIZES, tensors, write_tensors};
 use crate::support::{Folder, coppice, done, json_of, refused, stderr, stdout};
 
 /// A tiny model with room for questions about its answers.
@@ -105,27 +106,29 @@ fn the_model_judges_its_answer_as_its_own_probabilities_say() {
     }
 }
 
-/// Every sentence beside every sample, each asked by a command of its own.
-#[test]
-fn samples_support_sentences_as_the_model_says() {
+/// A model that says one letter whatever it is told: its final norm gives the same state for everything.
+fn saying(letter: u8) -> Folder {
     let folder = folder();
-    let record = generate(&folder, &["--prompt", "hm", "--samples", "2", "--ignore-eos", "--traces", "judged", "--temperature", "0.01"]);
-    let support = record["judged"]["support"].as_array().unwrap();
-    assert!(support.iter().all(|of| of.as_array().unwrap().len() == 2));
-    let answer = record["response"].as_str().unwrap();
-    let whole = support.len() == 1;
-    let sample = record["samples"][1]["text"].as_str().unwrap().replace('\n', " ");
-    let prompt = format!(
-        "Context: {sample}\n\nSentence: {}\n\nIs the sentence supported by the context above? Answer Yes or No.\n\nAnswer:",
-        answer.trim()
-    );
-    let reply = generate(&folder, &["--prompt", &prompt, "--ignore-eos"])["token_texts"][0].as_str().unwrap().to_lowercase();
-    let expected = match reply.trim() {
-        "y" => 0.0,
-        "n" => 1.0,
-        _ => 0.5,
-    };
-    assert!(!whole || support[0][1] == json!(expected), "{reply}: {support:?}");
+    let mut tensors = tensors(&SIZES);
+    let fill = |values: &mut [f32], value| values.iter_mut().for_each(|entry| *entry = value);
+    tensors.get_mut("model.norm.weight").map(|norm| fill(&mut norm.1, 0.0)).unwrap();
+    tensors.get_mut("model.norm.bias").map(|norm| fill(&mut norm.1, 1.0)).unwrap();
+    let head = &mut tensors.get_mut("lm_head.weight").unwrap().1;
+    fill(&mut head[usize::from(letter) * SIZES.hidden..][..SIZES.hidden], 1.0);
+    write_tensors(&folder.path("model/model.safetensors"), &tensors);
+    folder
+}
+
+#[test]
+fn what_the_model_says_of_sentences_and_its_confidence_is_read() {
+    for (letter, support, confidence) in [(b'Y', 0.0, None), (b'N', 1.0, None), (b'0', 0.5, Some(0.0)), (b'9', 0.5, None)] {
+        let options = ["--prompt", "Who?", "--samples", "3", "--temperature", "0.01", "--ignore-eos", "--traces", "judged"];
+        let record = generate(&saying(letter), &options);
+        assert_eq!(record["response"], char::from(letter).to_string().repeat(5));
+        assert_eq!(record["judged"]["support"], json!([[support, support, support]]));
+        assert_eq!(record["judged"]["verbalised"].as_f64(), confidence);
+        assert!(record["judged"]["p_true"].as_f64().unwrap() < 1e-9);
+    }
 }
 
 #[test]
