@@ -7,8 +7,8 @@ use tch::Tensor;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::model::{Memory, Model, Pass, States};
-use crate::observe::{AttentionSummary, Divergences, HiddenSummary, Observe, host};
+use crate::model::{Memory, Model, Pass};
+use crate::observe::{AttentionSummary, Divergences, HiddenSummary, Observe, States, host};
 use crate::sampling::Sampling;
 use crate::score::{check_tokens, pad};
 

@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::ext;
 use crate::init::{Source, Stored};
 use crate::moe::{Moe, Routing, Training};
+use crate::observe::States;
 use crate::packing::Packing;
 use crate::rotary::{Angles, Rotary};
 
@@ -217,32 +218,6 @@ pub struct Pass<'a> {
     pub training: Option<Training>,
     /// Keeps the states after chosen layers, where asked for.
     pub states: Option<States>,
-}
-
-/// States of the residual stream after chosen layers.
-#[derive(Debug)]
-pub struct States {
-    /// The layers, from 0.
-    pub layers: Vec<usize>,
-    /// Their states `[B, S, D]`, in the same order.
-    pub kept: Vec<Option<Tensor>>,
-}
-
-impl States {
-    /// Of the given layers; none of no layer.
-    pub fn of(layers: &[usize]) -> Option<Self> {
-        (!layers.is_empty()).then(|| Self { layers: layers.to_vec(), kept: layers.iter().map(|_| None).collect() })
-    }
-
-    fn keep(&mut self, layer: usize, x: &Tensor) {
-        let places = self.layers.iter().zip(&mut self.kept).filter(|(chosen, _)| **chosen == layer);
-        places.for_each(|(_, place)| *place = Some(x.shallow_clone()));
-    }
-
-    /// What was kept.
-    pub fn into_kept(self) -> Vec<Tensor> {
-        self.kept.into_iter().flatten().collect()
-    }
 }
 
 /// A StableLM 2, ready to run.

@@ -7,6 +7,7 @@
 mod attention;
 mod distribution;
 mod hidden;
+mod states;
 
 use tch::{Kind, Tensor};
 
@@ -16,6 +17,7 @@ use crate::error::{Error, Result};
 pub use attention::{AttentionSummary, RAUQ_ALPHA, rauq_layers};
 pub use distribution::Divergences;
 pub use hidden::HiddenSummary;
+pub use states::States;
 
 pub(crate) use attention::AttentionSums;
 pub(crate) use distribution::divergences;

@@ -7,7 +7,7 @@ use coppice_models::generate::Trace;
 use coppice_models::observe::{AttentionSummary, HiddenSummary};
 use serde_json::{Value, json};
 
-use super::{Answering, Asked, known};
+use super::{Answering, Asked, TraceKind, known};
 
 impl Answering<'_> {
     /// The record of `traces`: the response, then the samples.
@@ -15,8 +15,8 @@ impl Answering<'_> {
         let answers = traces.iter().map(|trace| self.sample(trace)).collect::<Result<Vec<_>>>()?;
         let mut samples = answers.into_iter();
         let (response, divergences) = (samples.next().unwrap_or_default(), traces.first().map(|trace| trace.divergences.clone()));
-        let divergences = divergences.filter(|_| self.leaves(super::TraceKind::Distribution)).unwrap_or_default();
-        let observed = |values: Vec<f64>| self.leaves(super::TraceKind::Distribution).then_some(values);
+        let divergences = divergences.filter(|_| self.leaves(TraceKind::Distribution)).unwrap_or_default();
+        let observed = |values: Vec<f64>| self.leaves(TraceKind::Distribution).then_some(values);
         Ok(Record {
             id: self.id(&asked.text),
             prompt: asked.text.clone(),

@@ -97,9 +97,9 @@ impl GenerateArgs {
         let (_, model) = self.model.load()?;
         let answering = Answering { model: &model, tokenizer: tokenizer.as_ref(), chat, settings };
         if self.json {
-            self.print_record(&answering)?
+            self.print_record(&answering)?;
         } else {
-            self.print_text(&answering)?
+            self.print_text(&answering)?;
         }
         Ok(Outcome::Done)
     }

@@ -1,5 +1,6 @@
 //! The command line as users meet it: every test runs the built `coppice` and looks at its exit code, its two streams and its files.
 
+mod answering;
 mod bad_checkpoints;
 mod bad_input;
 mod bad_recipes;
