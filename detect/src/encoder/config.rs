@@ -69,6 +69,7 @@ impl Config {
         }
         let common: Common = serde_json::from_value(json.clone()).map_err(|error| folder.broken(FILE, error))?;
         refuse.sizes(&common)?;
+        refuse.unless("is_decoder", &json["is_decoder"].as_bool().unwrap_or(false).to_string(), &["false"])?;
         let network = network(&json, &common, &refuse)?;
         Ok(Self {
             max_length: max_length(&network, &common),

@@ -71,12 +71,7 @@ impl Folder {
         let settings: Option<Value> = self.optional_json("tokenizer_config.json")?;
         // Without a limit, transformers writes 1e30.
         let told = settings.and_then(|settings| settings["model_max_length"].as_u64()).map_or(usize::MAX, |length| length as usize);
-        let length = told.min(config.max_length);
-        if length < MIN_LENGTH {
-            Err(self.broken("tokenizer_config.json", format!("model_max_length is {length}; expected {MIN_LENGTH} or more")))
-        } else {
-            Ok(length)
-        }
+        Ok(told.min(config.max_length))
     }
 
     fn refuse_pickles(&self) -> Result<(), EncoderError> {
@@ -91,8 +86,6 @@ impl Folder {
     }
 }
 
-/// Room for the special tokens and a word of either text.
-const MIN_LENGTH: usize = 8;
 const SAFETENSORS: &str = "model.safetensors";
 
 impl Weights {

@@ -11,6 +11,8 @@ use super::folder::{Folder, first_line};
 use crate::similarity::BackendError;
 
 const FILE: &str = "tokenizer.json";
+/// Room for the special tokens and a word of either text.
+const MIN_LENGTH: usize = 8;
 /// Texts of a batch, and tokens, padding included: enough to fill the cores, little enough for the attention of long texts to fit.
 const BATCH_TEXTS: usize = 32;
 const BATCH_TOKENS: usize = 4096;
@@ -37,6 +39,11 @@ pub(super) struct Batch {
 impl Tokens {
     /// Reads `tokenizer.json`; texts longer than `max_length` tokens, special ones included, are cut, the longer of a pair first.
     pub(super) fn open(folder: &Folder, config: &Config, max_length: usize) -> Result<Self, EncoderError> {
+        if max_length < MIN_LENGTH {
+            return Err(
+                folder.broken("", format!("texts of {max_length} tokens are the longest its files allow; expected {MIN_LENGTH} or more"))
+            );
+        }
         let mut tokenizer = Tokenizer::from_bytes(folder.read(FILE)?).map_err(|error| folder.broken(FILE, error))?;
         tokenizer.with_padding(None);
         let (strategy, direction) = (TruncationStrategy::LongestFirst, TruncationDirection::Right);
