@@ -79,9 +79,9 @@ impl OutputArgs {
         let (done, failed) = (HashMap::new(), BTreeMap::new());
         let mut ledger = Ledger { arguments: self.clone(), journal, items, done, failed, fresh: false };
         if self.resume {
-            ledger.resume(settings)?
+            ledger.resume(settings)?;
         } else {
-            ledger.begin(settings)?
+            ledger.begin(settings)?;
         }
         Ok(ledger)
     }

@@ -9,7 +9,7 @@ use coppice_detect::{Case, Record, score_case};
 use coppice_models::fs::Existing;
 use serde_json::{Value, json};
 
-use super::setup::{SetupArgs, tell_shortcomings};
+use super::setup::{SetupArgs, tell_truncated};
 use super::{chosen, open};
 use crate::common::{Interrupted, Outcome, check_interrupt, refuse_existing};
 use crate::{jsonl, output};
@@ -52,7 +52,7 @@ impl DetectScoreArgs {
         };
         let lines = items.iter().map(line).collect::<Result<Vec<_>>>()?;
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
-        tell_shortcomings(&setup);
+        tell_truncated(&setup);
         jsonl::write(&self.output, existing, lines)?;
         if self.json {
             output::json(&json!({ "records": items.len(), "failed": failed, "output": self.output }))?;

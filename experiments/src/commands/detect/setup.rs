@@ -101,7 +101,7 @@ impl SetupArgs {
 }
 
 /// Says on stderr how many texts did not fit a model, and how many judgements were unclear.
-pub(super) fn tell_shortcomings(setup: &Setup) {
+pub(super) fn tell_truncated(setup: &Setup) {
     let truncated = setup.truncated();
     if truncated > 0 {
         output::say(format!("{truncated} texts or pairs were longer than the comparing models take, and were cut"));
