@@ -5,8 +5,14 @@ mod calibrate;
 mod calibrated;
 mod calibrator;
 mod data;
+mod collect;
+mod engine;
+mod journal;
+mod judge;
+mod ledger;
 mod list;
 mod score;
+mod server;
 mod setup;
 
 use std::fs::File;
@@ -35,6 +41,8 @@ enum DetectCommand {
     Calibrate(Box<calibrate::DetectCalibrateArgs>),
     Data(data::DetectDataArgs),
     List(list::DetectListArgs),
+    Collect(Box<collect::DetectCollectArgs>),
+    Judge(Box<judge::DetectJudgeArgs>),
 }
 
 impl DetectArgs {
@@ -46,6 +54,8 @@ impl DetectArgs {
             DetectCommand::Calibrate(arguments) => arguments.run(),
             DetectCommand::Data(arguments) => arguments.run(),
             DetectCommand::List(arguments) => arguments.run(),
+            DetectCommand::Collect(arguments) => arguments.run(),
+            DetectCommand::Judge(arguments) => arguments.run(),
         }
     }
 }
