@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 mod held_out;
 mod measured;
+mod public;
 mod selfcheck;
+mod wikibio;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +16,9 @@ use crate::scores::{self, Cost, LENGTH, Scorer, UnknownScore};
 use crate::setup::Setup;
 use measured::Measured;
 
+pub use public::{Level, PublicData, public};
 pub use selfcheck::{Area, Passage, SelfCheck, selfcheck};
+pub use wikibio::{WikiBioRow, wikibio};
 
 /// What to measure and how finely.
 #[derive(Debug, Clone, PartialEq)]

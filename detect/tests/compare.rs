@@ -149,8 +149,11 @@ proptest! {
     fn drawing_every_sample_twice_changes_no_share(samples in samples()) {
         let once = record("Rome", samples);
         let twice = Record { samples: [once.samples.clone(), once.samples.clone()].concat(), ..once.clone() };
-        for name in ["discrete_semantic_entropy", "semantic_entropy", "semantic_entropy_unique", "num_semantic_sets", "cocoa_msp", "selfcheck_nli",
-            "semantic_density", "bsdetector", "token_sar", "ccp"] {
+        let shares = [
+            "discrete_semantic_entropy", "semantic_entropy", "semantic_entropy_unique", "num_semantic_sets", "cocoa_msp", "selfcheck_nli",
+            "semantic_density", "bsdetector", "token_sar", "ccp",
+        ];
+        for name in shares {
             prop_assert!((score(name, &once, &HASHED) - score(name, &twice, &HASHED)).abs() < 1e-9, "{}", name);
         }
         // Twice the draws, twice the "probability": the defect of the Monte Carlo estimator.
@@ -161,8 +164,11 @@ proptest! {
     fn scores_stay_within_their_ranges(samples in samples()) {
         let record = record("Rome", samples);
         let most = (record.samples.len() as f64).ln() + 1e-12;
-        for (name, low, high) in [("semantic_entropy", 0.0, most), ("discrete_semantic_entropy", 0.0, most), ("semantic_density", -1.0, 0.0),
-            ("luq", 0.0, 1.0), ("selfcheck_nli", 0.0, 1.0), ("ccp", -1.0, 0.0), ("bsdetector", 0.0, 1.0), ("kernel_language_entropy", 0.0, 1.0 + 1e-9)] {
+        let ranges = [
+            ("semantic_entropy", 0.0, most), ("discrete_semantic_entropy", 0.0, most), ("semantic_density", -1.0, 0.0), ("luq", 0.0, 1.0),
+            ("selfcheck_nli", 0.0, 1.0), ("ccp", -1.0, 0.0), ("bsdetector", 0.0, 1.0), ("kernel_language_entropy", 0.0, 1.0 + 1e-9),
+        ];
+        for (name, low, high) in ranges {
             let found = score(name, &record, &HASHED);
             prop_assert!((low - 1e-12..=high).contains(&found), "{}: {}", name, found);
         }

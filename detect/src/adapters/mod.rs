@@ -1,8 +1,8 @@
 //! Public data sets as records: one small file each, listed once here.
 //!
-//! A row of a data set becomes one or several [`Item`]s: a response with the labels that people gave it as a whole, or by sentence, claim or
-//! span. Questions that a model has yet to answer are items whose record has an empty response. To add a set, write a file with a `Row`, a function
-//! that turns it into items, and an [`Adapter`]; then two lines here.
+//! A row of a data set becomes one or several [`Item`]s: a response with the labels that people gave it as a whole, or by sentence, claim
+//! or span. Questions that a model has yet to answer are items whose record has an empty response. To add a set, write a file with a `Row`,
+//! a function that turns it into items, and an [`Adapter`]; then two lines here.
 
 mod begin;
 mod counterfact_true_false;

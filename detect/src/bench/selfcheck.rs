@@ -54,12 +54,17 @@ pub fn selfcheck(passages: &[Passage]) -> Result<SelfCheck, MetricError> {
     let wholes: Vec<f64> = passages.iter().map(|passage| passage.whole).collect();
     let grades: Vec<f64> = passages.iter().map(|passage| mean(&passage.grades)).collect();
     Ok(SelfCheck {
-        non_fact: area(&all, 1.0, |grade| grade >= 0.5)?,
+        non_fact: non_fact(&all)?,
         non_fact_star: area(&partly, 1.0, |grade| grade >= 1.0)?,
         factual: area(&all, -1.0, |grade| grade < 0.5)?,
         pearson: metrics::pearson(&wholes, &grades)?,
         spearman: metrics::spearman(&wholes, &grades)?,
     })
+}
+
+/// The area of `NonFact` alone.
+pub(super) fn non_fact(passages: &[&Passage]) -> Result<Area, MetricError> {
+    area(passages, 1.0, |grade| grade >= 0.5)
 }
 
 fn area(passages: &[&Passage], sign: f64, positive: impl Fn(f64) -> bool) -> Result<Area, MetricError> {

@@ -66,8 +66,8 @@ pub fn calibrate(scores: &[Candidate], wrong: &[bool], groups: &Groups, settings
     let calibration = Calibration::fit(method, &fit_scores, &fit_wrong)?;
     let reference = Some(Reference::new(&fit_scores)?);
     let held_out = HeldOut::new(candidate, wrong, groups, &judge, &calibration);
-    let others: Vec<f64> = fit_scores.iter().map(|&score| calibration.probability(score)).collect();
-    let thresholds = held_out.thresholds(&others, settings)?;
+    let others = fit_scores.iter().map(|&score| calibration.probability(score)).collect();
+    let thresholds = held_out.thresholds(&Part { probabilities: others, wrong: fit_wrong }, settings)?;
     let judged = Some(held_out.judged(judge.len(), &thresholds, settings)?);
     let calibrator = Calibrator { version: VERSION, score, calibration, thresholds, reference, judged, source: None };
     Ok(Calibrated { calibrator, trials, fitted_on: fit_scores.len() })
@@ -109,23 +109,18 @@ impl HeldOut {
         Self { probabilities: scores.iter().map(|&score| calibration.probability(score)).collect(), wrong, groups: within(groups, &items) }
     }
 
-    /// The largest set that may be accepted, then the largest one above it that may be flagged. `others` are the fitted part's probabilities.
-    fn thresholds(&self, others: &[f64], settings: &Settings) -> Result<Thresholds, CalibrationError> {
+    /// The largest set that may be accepted, then the largest one above it that may be flagged. `others` is the fitted part.
+    fn thresholds(&self, others: &Part, settings: &Settings) -> Result<Thresholds, CalibrationError> {
         let drawn = one_of_each(&self.groups, settings.seed);
-        let probabilities: Vec<f64> = drawn.iter().map(|&item| self.probabilities[item]).collect();
-        let wrong: Vec<bool> = drawn.iter().map(|&item| self.wrong[item]).collect();
-        let accept = certified(&probabilities, &wrong, others, settings)?.pop().map(|set| threshold(set, set.threshold.min(1.0)));
-        let flag = match settings.flag {
-            Some(probability) => Some(Threshold { probability, guarantee: None }),
-            None => {
-                // The most suspect first: what fails is a right response.
-                let right: Vec<bool> = wrong.iter().map(|wrong| !wrong).collect();
-                let sets = certified(&negated(&probabilities), &right, &negated(others), settings)?;
-                let above = |set: &&Certified| accept.is_none_or(|accept| -set.threshold > accept.probability);
-                sets.iter().rev().find(above).map(|&set| threshold(set, (-set.threshold).max(0.0)))
-            }
-        };
-        parted(accept, flag)
+        let (probabilities, wrong) = drawn.iter().map(|&item| (self.probabilities[item], self.wrong[item])).unzip();
+        let tested = Part { probabilities, wrong };
+        let accept = certified(&tested, others, 1.0, settings)?.pop().map(|set| threshold(set, set.threshold));
+        if let Some(probability) = settings.flag {
+            return parted(accept, Threshold { probability, guarantee: None });
+        }
+        let above_accepted = accept.map_or(0.0, |accept| accept.probability.next_up());
+        let flag = certified(&tested.opposite(), &others.opposite(), -above_accepted, settings)?.pop();
+        Ok(Thresholds { accept, flag: flag.filter(|_| above_accepted <= 1.0).map(|set| threshold(set, -set.threshold)) })
     }
 
     fn judged(&self, of: usize, thresholds: &Thresholds, settings: &Settings) -> Result<Judged, MetricError> {
@@ -135,12 +130,31 @@ impl HeldOut {
     }
 }
 
-/// The sets that keep the promise, the largest last.
-fn certified(values: &[f64], failed: &[bool], others: &[f64], settings: &Settings) -> Result<Vec<Certified>, MetricError> {
+/// Probabilities, and whether they came true.
+struct Part {
+    probabilities: Vec<f64>,
+    wrong: Vec<bool>,
+}
+
+impl Part {
+    /// Seen from the other end: the most suspect come first, and what fails is a right response.
+    fn opposite(&self) -> Self {
+        Self { probabilities: self.probabilities.iter().map(|p| -p).collect(), wrong: self.wrong.iter().map(|wrong| !wrong).collect() }
+    }
+}
+
+/// The sets that keep the promise and do not pass `limit`, the largest last.
+fn certified(tested: &Part, others: &Part, limit: f64, settings: &Settings) -> Result<Vec<Certified>, MetricError> {
     let Settings { alpha, confidence, .. } = *settings;
+    let Part { probabilities, wrong } = tested;
     match settings.control {
-        Control::JointRisk => Ok(control_risk(values, failed, alpha)?.into_iter().collect()),
-        Control::SelectiveRisk => selective_risk(values, failed, &candidates(others, values.len(), alpha, confidence)?, alpha, confidence),
+        Control::JointRisk => Ok(control_risk(probabilities, wrong, alpha, limit)?.into_iter().collect()),
+        Control::SelectiveRisk => {
+            let thresholds = candidates(&others.probabilities, &others.wrong, wrong.len(), alpha, confidence)?;
+            let mut sets = selective_risk(probabilities, wrong, &thresholds, alpha, confidence)?;
+            sets.retain(|set| set.threshold <= limit);
+            Ok(sets)
+        }
     }
 }
 
@@ -149,15 +163,11 @@ fn threshold(set: Certified, probability: f64) -> Threshold {
 }
 
 /// Refuses a flag by hand that lies in the accepted set.
-fn parted(accept: Option<Threshold>, flag: Option<Threshold>) -> Result<Thresholds, CalibrationError> {
-    match (accept, flag) {
-        (Some(accept), Some(flag)) if accept.probability >= flag.probability => {
+fn parted(accept: Option<Threshold>, flag: Threshold) -> Result<Thresholds, CalibrationError> {
+    match accept {
+        Some(accept) if accept.probability >= flag.probability => {
             Err(CalibrationError::Thresholds { accept: accept.probability, flag: flag.probability })
         }
-        _ => Ok(Thresholds { accept, flag }),
+        _ => Ok(Thresholds { accept, flag: Some(flag) }),
     }
-}
-
-fn negated(values: &[f64]) -> Vec<f64> {
-    values.iter().map(|value| -value).collect()
 }

@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 use super::split::folds;
 use super::{Calibration, CalibrationError, Method};
 use crate::metrics::{Groups, MetricError};
+use crate::record::Record;
+use crate::scores::{Case, Scorer};
+use crate::setup::Setup;
+use crate::verdict::finite_score;
 
 /// A score that may be chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -14,6 +18,19 @@ pub struct Candidate {
     pub score: String,
     /// Its value for every response; `None` where it could not be computed.
     pub values: Vec<Option<f64>>,
+}
+
+impl Candidate {
+    /// Computes the scores of records, in parallel; those of one record share what they compare.
+    pub fn all(records: &[&Record], scorers: &[&dyn Scorer], setup: &Setup) -> Vec<Self> {
+        let row = |record: &&Record| {
+            let case = Case::with(record, setup);
+            scorers.iter().map(|scorer| finite_score(*scorer, &case).ok()).collect::<Vec<_>>()
+        };
+        let rows: Vec<Vec<Option<f64>>> = records.par_iter().map(row).collect();
+        let values = |column: usize| rows.iter().map(|row| row[column]).collect();
+        scorers.iter().enumerate().map(|(column, scorer)| Self { score: scorer.name().to_owned(), values: values(column) }).collect()
+    }
 }
 
 /// How a score and a method did in cross-validation.

@@ -15,19 +15,22 @@ impl Similarity for TokenJaccard {
     }
 
     fn matrix(&self, texts: &[&str]) -> Result<Array2<f64>, BackendError> {
-        let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
-        let mut vocabulary = Vocabulary::default();
-        let words: Vec<Vec<u32>> = lower.iter().map(|text| set(vocabulary.number(text.split_whitespace()))).collect();
+        let words = sets(texts);
         Ok(all_pairs(texts.len(), |i, j| jaccard(&words[i], &words[j])))
     }
 
     fn to_each(&self, text: &str, others: &[&str]) -> Result<Vec<f64>, BackendError> {
-        let lower: Vec<String> = std::iter::once(&text).chain(others).map(|text| text.to_lowercase()).collect();
-        let mut vocabulary = Vocabulary::default();
-        let mut words = lower.iter().map(|text| set(vocabulary.number(text.split_whitespace())));
-        let own = words.next().unwrap_or_default();
-        Ok(words.map(|other| jaccard(&own, &other)).collect())
+        let texts: Vec<&str> = std::iter::once(text).chain(others.iter().copied()).collect();
+        let words = sets(&texts);
+        Ok(words[1..].iter().map(|other| jaccard(&words[0], other)).collect())
     }
+}
+
+/// The numbered words of every text, sorted, each once.
+fn sets(texts: &[&str]) -> Vec<Vec<u32>> {
+    let lower: Vec<String> = texts.iter().map(|text| text.to_lowercase()).collect();
+    let mut vocabulary = Vocabulary::default();
+    lower.iter().map(|text| set(vocabulary.number(text.split_whitespace()))).collect()
 }
 
 /// Sorted, each once.

@@ -20,6 +20,10 @@ const COMMANDS: [&str; 18] = [
     "detect score",
     "detect bench",
     "detect list",
+    "detect calibrate",
+    "detect data",
+    "detect collect",
+    "detect judge",
     "run",
     "report",
 ];

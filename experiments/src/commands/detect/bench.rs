@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow, bail};
 use clap::Args;
+use coppice_detect::Record;
 use coppice_detect::bench::{Bench, BenchSettings, bench_with};
 use coppice_detect::metrics::Interval;
 
+use super::data::DataArgs;
 use super::setup::{SetupArgs, tell_truncated};
 use super::{chosen, open};
 use crate::common::Outcome;
@@ -16,8 +18,13 @@ use crate::output;
 #[derive(Debug, Args)]
 pub(super) struct DetectBenchArgs {
     /// Labelled records (label 1 = wrong), one JSON object a line.
-    #[arg(long, value_name = "R.jsonl")]
-    input: PathBuf,
+    #[arg(long, value_name = "R.jsonl", conflicts_with = "data")]
+    input: Option<PathBuf>,
+    /// A public data set instead (`coppice detect data` lists them).
+    #[arg(long, value_name = "NAME")]
+    data: Option<String>,
+    #[command(flatten)]
+    source: DataArgs,
     /// Scores to compare; `length` is always among them. Default: all.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     scores: Vec<String>,
@@ -39,12 +46,12 @@ impl DetectBenchArgs {
         chosen(&self.scores)?;
         let setup = self.setup.open()?;
         let (mut records, mut failed) = (Vec::new(), 0);
-        for item in open(&self.input)? {
+        for item in self.items()? {
             match item {
                 Ok(record) => records.push(record),
                 Err(error) => {
                     failed += 1;
-                    output::say(format!("{}: {error}", self.input.display()));
+                    output::say(error.to_string());
                 }
             }
         }
@@ -57,6 +64,15 @@ impl DetectBenchArgs {
             table(&found).into_iter().try_for_each(output::line)?;
         }
         Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
+    }
+
+    /// The records of the input, or of the data set; faults say where they stand.
+    fn items(&self) -> Result<Vec<Result<Record>>> {
+        if let Some(name) = &self.data {
+            return Ok(self.source.records(self.source.open(name)?));
+        }
+        let Some(input) = &self.input else { bail!("expected --input R.jsonl or --data NAME") };
+        Ok(open(input)?.into_iter().map(|item| item.map_err(|error| anyhow!("{}: {error}", input.display()))).collect())
     }
 }
 

@@ -1,7 +1,11 @@
-//! `coppice detect`: records to verdicts, the benchmark of all scores, the registry.
+//! `coppice detect`: records to verdicts, the benchmark of all scores, calibration, public data, the registry.
 
 mod bench;
+mod calibrate;
+mod calibrated;
+mod calibrator;
 mod collect;
+mod data;
 mod engine;
 mod journal;
 mod judge;
@@ -34,6 +38,8 @@ pub struct DetectArgs {
 enum DetectCommand {
     Score(score::DetectScoreArgs),
     Bench(bench::DetectBenchArgs),
+    Calibrate(Box<calibrate::DetectCalibrateArgs>),
+    Data(data::DetectDataArgs),
     List(list::DetectListArgs),
     Collect(Box<collect::DetectCollectArgs>),
     Judge(Box<judge::DetectJudgeArgs>),
@@ -45,6 +51,8 @@ impl DetectArgs {
         match &self.command {
             DetectCommand::Score(arguments) => arguments.run(),
             DetectCommand::Bench(arguments) => arguments.run(),
+            DetectCommand::Calibrate(arguments) => arguments.run(),
+            DetectCommand::Data(arguments) => arguments.run(),
             DetectCommand::List(arguments) => arguments.run(),
             DetectCommand::Collect(arguments) => arguments.run(),
             DetectCommand::Judge(arguments) => arguments.run(),
