@@ -17,7 +17,6 @@ use crate::common::{Causality, Compute, Interrupted, ModelArgs, check_interrupt,
 
 /// A checkpoint that answers by itself, and what it leaves.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "A model in a folder")]
 pub(super) struct EngineArgs {
     /// Checkpoint folder, or the ID of a pulled one; --chat puts prompts into its template.
     #[arg(long, value_name = "DIR")]
