@@ -142,7 +142,7 @@ mod tests {
         fn what_is_put_back_joins_to_the_text(text in "[a☃é]{0,8}", cuts in prop::collection::vec(0usize..24, 0..6)) {
             let mut places: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).chain([0, text.len()]).collect();
             places.sort_unstable();
-            let piece = |pair: &[usize]| std::str::from_utf8(&text.as_bytes()[pair[0]..pair[1]]).unwrap_or_default().to_owned();
+            let piece = |pair: &[usize]| text.get(pair[0]..pair[1]).unwrap_or_default().to_owned();
             let tokens: Vec<String> = places.windows(2).map(piece).collect();
             if let Some(aligned) = align(&text, &tokens) {
                 prop_assert_eq!(aligned.texts.concat(), text);
