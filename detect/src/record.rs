@@ -93,7 +93,7 @@ pub struct Sample {
     pub hidden: Vec<Hidden>,
 }
 
-/// What the attention of a response's tokens comes to, reduced while decoding.
+/// What the attention of a response's tokens comes to, reduced while decoding: of those from which another, or the end, was predicted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attention {
     /// RAUQ's uncertainty of every layer it looks at, from a third to two thirds of them; its weight of a token's own probability is 0.2.

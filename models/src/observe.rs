@@ -37,9 +37,9 @@ pub struct Observe {
 }
 
 impl Observe {
-    /// Whether a token must be run through the model for what is asked of it.
-    pub(crate) fn tokens(&self) -> bool {
-        self.attention || !self.hidden_layers.is_empty()
+    /// Whether a response's last token must be run through the model too, though it predicts nothing.
+    pub(crate) fn last_token(&self) -> bool {
+        !self.hidden_layers.is_empty()
     }
 
     /// Refuses layers that are not there.

@@ -126,34 +126,55 @@ fn batches_leave_what_single_forward_passes_show() {
     });
 }
 
-/// A stop id comes after its response's last token was fed, a stop rule before: both count every token once.
+/// A stop id comes after its response's last token was run through the model, a stop rule before: states are of all tokens either way, and
+/// attention of those that predicted something.
 #[test]
 fn a_response_is_observed_whole_however_it_ends() {
     each_case(|name, case, model| {
         let observe = everything(model);
         let cut = |count: usize| Options { max_new_tokens: count, observe: observe.clone(), ..Options::default() };
-        let five = |tokens: &[i64]| tokens.len() == 5;
-        let by_length = responses(case, model, &cut(5));
-        let by_rule = responses(case, model, &Options { stop_when: Some(&five), ..cut(9) });
+        let four = |tokens: &[i64]| tokens.len() == 4;
+        let by_length = responses(case, model, &cut(4));
+        let by_rule = responses(case, model, &Options { stop_when: Some(&four), ..cut(9) });
         for (a, b) in by_length.iter().flatten().zip(by_rule.iter().flatten()) {
             same(name, a, b);
         }
-        let alone = &case.responses[..1];
-        let stop_ids = vec![alone[0].tokens[5]];
-        if !alone[0].tokens[..5].contains(&stop_ids[0]) {
-            let stopped = generate(model, std::slice::from_ref(&alone[0].prompt), &Options { stop_ids, ..cut(9) }).expect("traces");
-            same(name, &by_length[0][0], &stopped[0][0]);
-        }
+        let stop_ids = vec![case.responses[0].tokens[4]];
+        assert!(!case.responses[0].tokens[..4].contains(&stop_ids[0]), "{name}");
+        let prompt = std::slice::from_ref(&case.responses[0].prompt);
+        let stopped = generate(model, prompt, &Options { stop_ids, ..cut(9) }).expect("traces").remove(0).remove(0);
+        near(name, &states(&stopped), &states(&by_length[0][0]));
+        let (stopped, longer) = (stopped.attention.expect("observed"), responses(case, model, &cut(5)).remove(0).remove(0));
+        let longer = longer.attention.expect("observed");
+        near(name, &[stopped.score, stopped.lookback].concat(), &[longer.score, longer.lookback].concat());
+        near(name, &stopped.rauq, &by_length[0][0].attention.as_ref().expect("observed").rauq);
     });
 }
 
+/// All that is kept of hidden states.
+fn states(trace: &Trace) -> Vec<f64> {
+    let vectors = |layer: &HiddenSummary| [&layer.mean[..], &layer.last, &layer.before_last, &layer.prompt].concat();
+    trace.hidden.iter().flat_map(vectors).map(f64::from).collect()
+}
+
 fn same(name: &str, a: &Trace, b: &Trace) {
-    let (first, second) = (a.attention.as_ref().expect("observed"), b.attention.as_ref().expect("observed"));
-    assert_eq!((a.tokens.len(), &a.tokens), (5, &b.tokens), "{name}");
-    near(name, &[first.rauq.clone(), first.lookback.clone()].concat(), &[second.rauq.clone(), second.lookback.clone()].concat());
-    let states =
-        |trace: &Trace| trace.hidden.iter().flat_map(|layer| [layer.mean.clone(), layer.last.clone()].concat()).collect::<Vec<_>>();
-    near(name, &states(a).into_iter().map(f64::from).collect::<Vec<_>>(), &states(b).into_iter().map(f64::from).collect::<Vec<_>>());
+    assert_eq!((a.tokens.len(), &a.tokens), (4, &b.tokens), "{name}");
+    assert_eq!((&a.attention, &a.hidden), (&b.attention, &b.hidden), "{name}");
+}
+
+/// What else is asked for does not change what attention comes to.
+#[test]
+fn attention_is_the_same_with_states_and_without() {
+    each_case(|name, case, model| {
+        let options = Options { max_new_tokens: 4, samples: 2, observe: everything(model), ..Options::default() };
+        let alone = Options { observe: Observe { attention: true, ..Observe::default() }, ..options.clone() };
+        let (all, alone) = (responses(case, model, &options).concat(), responses(case, model, &alone).concat());
+        all.iter().zip(&alone).for_each(|(all, alone)| assert_eq!(all.attention, alone.attention, "{name}"));
+        let one = responses(case, model, &Options { max_new_tokens: 1, ..options }).concat().remove(0);
+        let attention = one.attention.expect("a token");
+        near(name, &attention.rauq, &vec![1.0 - one.logprobs[0]; attention.rauq.len()]);
+        assert!(attention.score.is_empty() && attention.lookback.is_empty() && one.hidden[0].before_last == one.hidden[0].prompt);
+    });
 }
 
 #[test]

@@ -41,10 +41,10 @@ fn unfinished(bytes: &[u8]) -> usize {
     if may_go_on { last.len() } else { 0 }
 }
 
-/// The tokens that make up `text`, the last such run of them; `None` where no run does.
+/// The tokens that make up `text`: the last such run of them, or all, where only letters in pieces are missing; `None` where neither does.
 pub(super) fn align(text: &str, tokens: &[String]) -> Option<Aligned> {
     let joined = tokens.concat();
-    let start = joined.rfind(text)?;
+    let Some(start) = joined.rfind(text) else { return filled(text, tokens) };
     let end = start + text.len();
     let mut at = 0;
     let places: Vec<Range<usize>> = tokens
@@ -63,6 +63,33 @@ pub(super) fn align(text: &str, tokens: &[String]) -> Option<Aligned> {
     let kept: Vec<&Range<usize>> = places[first..].iter().take_while(|place| within(place)).collect();
     let texts = kept.iter().map(|place| joined[place.start.max(start)..place.end.min(end)].to_owned()).collect();
     Some(Aligned { tokens: first..first + kept.len(), texts })
+}
+
+/// All tokens, where some servers leave out letters that are spread over several: what stands between two texts goes to the last token without
+/// a text there.
+fn filled(text: &str, tokens: &[String]) -> Option<Aligned> {
+    let (mut texts, mut rest, mut gap) = (vec![String::new(); tokens.len()], text, None);
+    for (place, token) in tokens.iter().enumerate() {
+        if token.trim_matches('\u{fffd}').is_empty() {
+            gap = Some(place);
+            continue;
+        }
+        let (before, after) = rest.split_once(token.as_str())?;
+        fill(&mut texts, gap.take(), before)?;
+        token.clone_into(texts.get_mut(place)?);
+        rest = after;
+    }
+    fill(&mut texts, gap, rest)?;
+    Some(Aligned { tokens: 0..tokens.len(), texts })
+}
+
+/// Gives a missing part to the token that stands for it; `None` where there is a part and no such token.
+fn fill(texts: &mut [String], gap: Option<usize>, part: &str) -> Option<()> {
+    if part.is_empty() {
+        return Some(());
+    }
+    part.clone_into(texts.get_mut(gap?)?);
+    Some(())
 }
 
 #[cfg(test)]
@@ -102,7 +129,26 @@ mod tests {
         assert_eq!(texts_of(&[]), [""; 0]);
     }
 
+    #[test]
+    fn letters_that_a_server_leaves_out_are_put_back() {
+        assert_eq!(aligned("a☃b", &["a", "", "", "b"]), Some((0..4, owned(&["a", "", "☃", "b"]))));
+        assert_eq!(aligned("☃é", &["\u{fffd}", "é"]), Some((0..2, owned(&["☃", "é"]))));
+        assert_eq!(aligned("a☃", &["a", "", ""]), Some((0..3, owned(&["a", "", "☃"]))));
+        assert_eq!(aligned("a☃b", &["a", "b"]), None, "no token stands for it");
+    }
+
     proptest! {
+        #[test]
+        fn what_is_put_back_joins_to_the_text(text in "[a☃é]{0,8}", cuts in prop::collection::vec(0usize..24, 0..6)) {
+            let mut places: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).chain([0, text.len()]).collect();
+            places.sort_unstable();
+            let piece = |pair: &[usize]| text.get(pair[0]..pair[1]).unwrap_or_default().to_owned();
+            let tokens: Vec<String> = places.windows(2).map(piece).collect();
+            if let Some(aligned) = align(&text, &tokens) {
+                prop_assert_eq!(aligned.texts.concat(), text);
+            }
+        }
+
         #[test]
         fn any_cut_of_a_text_joins_to_it(text in any::<String>(), cuts in prop::collection::vec(0usize..64, 0..8)) {
             let mut places: Vec<usize> = cuts.into_iter().map(|cut| cut.min(text.len())).chain([0, text.len()]).collect();

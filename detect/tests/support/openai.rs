@@ -100,9 +100,13 @@ fn answer(stream: &TcpStream, owner: &str, state: &State, reply: &dyn Fn(&Asked)
     let asked = Asked { path, headers, body: serde_json::from_slice(&body).unwrap_or_default(), number };
     state.asked.lock().unwrap().push(asked.clone());
     state.peak.fetch_max(state.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
-    let sent = respond(stream, &asked, reply(&asked));
+    let reply = reply(&asked);
+    if let Reply::Hang(time) | Reply::Late(time) = reply {
+        thread::sleep(time);
+    }
+    // Before the answer: who has it may ask the next question at once.
     state.now.fetch_sub(1, Ordering::SeqCst);
-    sent
+    respond(stream, &asked, reply)
 }
 
 fn read(stream: &TcpStream) -> std::io::Result<Option<(String, String, Vec<u8>)>> {
@@ -131,15 +135,8 @@ fn respond(stream: &TcpStream, asked: &Asked, reply: Reply) -> std::io::Result<(
             let text = value.to_string();
             write!(&*stream, "HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{}", text.len(), &text[..text.len() / 2])
         }
-        Reply::Hang(time) => {
-            thread::sleep(time);
-            Ok(())
-        }
-        Reply::Late(time) => {
-            thread::sleep(time);
-            send(stream, 200, "", &honest(asked).to_string())
-        }
-        Reply::Drop => Ok(()),
+        Reply::Late(_) => send(stream, 200, "", &honest(asked).to_string()),
+        Reply::Hang(_) | Reply::Drop => Ok(()),
     }
 }
 

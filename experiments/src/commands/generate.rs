@@ -74,8 +74,8 @@ pub struct GenerateArgs {
     /// Alternatives kept per token in the record.
     #[arg(long, default_value_t = 5, value_name = "N")]
     top_logprobs: usize,
-    /// What the record holds beside tokens and their probabilities.
-    #[arg(long, value_name = "KIND,KIND", value_delimiter = ',', requires = "json")]
+    /// What the record holds beside tokens and their probabilities: attention, hidden, distribution, unconditional, judged, or all.
+    #[arg(long, value_name = "KIND,KIND", value_delimiter = ',', requires = "json", hide_possible_values = true)]
     traces: Vec<TraceKind>,
     /// Layers, from 0, whose hidden states --traces hidden keeps. Default: the middle one.
     #[arg(long, value_name = "I,J", value_delimiter = ',', requires = "traces")]

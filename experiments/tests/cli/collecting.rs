@@ -1,10 +1,10 @@
-//! `detect collect` and `detect judge`: records from a server that fails in every way, and work that goes on where it stopped.
+//! `detect collect`: records from a server that fails in every way, and work that goes on where it stopped.
 
 use std::io::Write;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::openai::{Asked, Mock, Reply, honest, prompt, saying};
+use crate::support::openai::{Asked, Mock, Reply, honest, prompt};
 use crate::support::outcome::ended;
 use crate::support::signals::{lines_of, signal_when, start};
 use crate::support::{Folder, coppice, done, json_of, refused, stderr};
@@ -192,47 +192,6 @@ fn what_cannot_work_is_refused_before_anything_is_written() {
     folder.write("q.jsonl", "");
     assert!(refused(&mut collect(&folder, &mock.address, &[])).contains("q.jsonl is empty"));
     assert_eq!(folder.names(), ["q.jsonl"]);
-}
-
-/// Entails what is equal, contradicts the rest; every response is true.
-fn judging(asked: &Asked) -> Reply {
-    let asking = prompt(asked);
-    let line = |name: &str| asking.lines().find_map(|line| line.strip_prefix(name)).map(str::to_owned);
-    let word = match (line("Premise: Idea"), line("Hypothesis: Idea")) {
-        (Some(premise), Some(hypothesis)) if premise.len() == hypothesis.len() => "entailment",
-        (Some(_), Some(_)) => "contradiction",
-        _ => "True",
-    };
-    Reply::Json(saying(asked, &[word]))
-}
-
-#[test]
-fn a_server_judges_responses_and_entailment() {
-    let (folder, mock, judge) = (folder_of(3), Mock::honest(), Mock::start(judging));
-    done(&mut collect(&folder, &mock.address, &["--samples", "3"]));
-    let (records, judged, verdicts) = (folder.arg("r.jsonl"), folder.arg("j.jsonl"), folder.arg("v.jsonl"));
-    done(&mut coppice(["detect", "judge", "--server", &judge.address, "--input", &records, "--output", &judged, "--opinions", "p_true"]));
-    assert!(folder.lines("j.jsonl").iter().all(|line| line["judged"]["p_true"] == 1.0 && line["judged"].get("support").is_none()));
-    let told = refused(&mut coppice([
-        "detect",
-        "judge",
-        "--server",
-        &judge.address,
-        "--input",
-        &records,
-        "--output",
-        &verdicts,
-        "--opinions",
-        "truth",
-    ]));
-    assert!(told.contains("unknown opinion `truth`"), "{told}");
-    let score = ["detect", "score", "--input", &judged, "--output", &verdicts, "--nli", &judge.address, "--equivalence", "nli_strict"];
-    done(coppice(score).args(["--scores", "discrete_semantic_entropy"]));
-    assert!(
-        folder.lines("v.jsonl").iter().all(|line| line["scores"]["discrete_semantic_entropy"].as_f64() == Some(0.0)),
-        "{}",
-        folder.read("v.jsonl")
-    );
 }
 
 #[test]

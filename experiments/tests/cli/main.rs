@@ -13,6 +13,7 @@ mod help;
 mod inference;
 mod inspecting;
 mod interruption;
+mod judging;
 mod killing;
 mod launching;
 mod merging;

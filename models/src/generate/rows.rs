@@ -48,9 +48,9 @@ impl<'a, 'o> Rows<'a, 'o> {
         self.rows.iter().all(|row| row.done)
     }
 
-    /// Whether the token fed next is one of a response and to be observed.
+    /// Whether complete responses have a last token that is still to be run through the model.
     pub(super) fn to_observe(&self) -> bool {
-        self.options.observe.tokens() && self.rows.iter().any(|row| row.feeds)
+        self.options.observe.last_token() && self.rows.iter().any(|row| row.feeds)
     }
 
     /// Chooses and records one token per row from `logits [R, V]`; returns what to feed next.
@@ -62,7 +62,7 @@ impl<'a, 'o> Rows<'a, 'o> {
 
     /// Adds what the tokens just fed showed: `attention [R, L, H, 2]`, and the states `[R, 1, D]` of each observed layer.
     pub(super) fn observe(&mut self, attention: Option<Tensor>, states: &[Tensor]) -> Result<()> {
-        if self.to_observe() {
+        if attention.is_some() || !states.is_empty() {
             let seen = Seen::new(self.rows.len(), attention, states)?;
             self.rows.par_iter_mut().enumerate().filter(|(_, row)| row.feeds).for_each(|(index, row)| row.observe(&seen, index));
         }
@@ -135,7 +135,7 @@ impl<'a> Row<'a> {
     }
 
     fn observe(&mut self, seen: &Seen, index: usize) {
-        if let Some(attention) = &mut self.attention {
+        if let Some(attention) = self.attention.as_mut().filter(|_| !self.done) {
             attention.observe(seen.attention(index));
         }
         self.hidden.iter_mut().zip(seen.hidden(index)).for_each(|(sums, state)| sums.observe(state));

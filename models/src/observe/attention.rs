@@ -1,6 +1,8 @@
 //! Attention of a response's tokens, reduced head by head: RAUQ, the attention score and the lookback ratio.
 //!
-//! Two numbers a head and token are enough for all three: how much the token attends to the whole prompt, and how much to itself.
+//! Two numbers a head and token are enough for all three: how much the token attends to the whole prompt, and how much to itself. The tokens
+//! that count are those from which another, or the end, was predicted: where a response ends at its longest or by a rule, its last token was
+//! never run through the model, and running it for this alone would cost another step. lm-polygraph and Lookback Lens count the same.
 
 use std::ops::RangeInclusive;
 
@@ -19,10 +21,10 @@ pub struct AttentionSummary {
     /// `c_1 = p_1`, `c_t = α p_t + (1 - α) a_t c_{t-1}` (arXiv 2505.20045; lm-polygraph 0.7 `rauq.py`). `a_t` is the attention to the
     /// previous token, `t - 1`, in the step that predicts token `t`: that token's attention to itself.
     pub rauq: Vec<f64>,
-    /// Attention score of every layer, `[L]`: mean over heads of the sum over response tokens of the logarithm of a token's attention to
-    /// itself (LLM-Check; lm-polygraph 0.7 `attention_score.py` with `gen_only`, not negated).
+    /// Attention score of every layer, `[L]`, empty where no token counts: mean over heads of the sum over tokens of the logarithm of a
+    /// token's attention to itself (LLM-Check; lm-polygraph 0.7 `attention_score.py` with `gen_only`, not negated).
     pub score: Vec<f64>,
-    /// Lookback ratio of every head, `[L * H]`, layer by layer, mean over response tokens: mean attention to a token of the prompt, over that
+    /// Lookback ratio of every head, `[L * H]`, layer by layer, empty where no token counts, mean over tokens: mean attention to a token of the prompt, over that
     /// plus the mean attention to a token of the response so far, itself included (Lookback Lens, arXiv 2407.07071).
     pub lookback: Vec<f64>,
 }
@@ -91,12 +93,12 @@ impl AttentionSums {
 
     /// What it comes to; none without tokens.
     pub(crate) fn summary(&self) -> Option<AttentionSummary> {
-        let tokens = (self.observed > 0).then_some(self.observed as f64)?;
         let layers = self.own.len() / self.heads;
-        Some(AttentionSummary {
+        let counted = |sums: &Vec<f64>| if self.observed > 0 { sums.clone() } else { Vec::new() };
+        (self.chosen > 0).then(|| AttentionSummary {
             rauq: rauq_layers(layers).map(|layer| self.rauq(layer)).collect(),
-            score: self.own_logs.chunks_exact(self.heads).map(|logs| logs.iter().sum::<f64>() / self.heads as f64).collect(),
-            lookback: self.lookback.iter().map(|sum| sum / tokens).collect(),
+            score: counted(&self.own_logs).chunks_exact(self.heads).map(|logs| logs.iter().sum::<f64>() / self.heads as f64).collect(),
+            lookback: counted(&self.lookback).iter().map(|sum| sum / self.observed as f64).collect(),
         })
     }
 
@@ -121,6 +123,7 @@ mod tests {
     fn one_token_has_the_uncertainty_of_its_probability() {
         let mut sums = AttentionSums::new(3, 1, 2);
         sums.choose(-0.5);
+        assert!(sums.summary().is_some_and(|summary| summary.score.is_empty() && summary.lookback.is_empty() && summary.rauq.len() == 1));
         sums.observe(&[0.5, 0.5, 1.0, 0.0]);
         let summary = sums.summary().expect("one token");
         assert!((summary.rauq[0] - 1.5).abs() < 1e-12);

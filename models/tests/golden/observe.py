@@ -62,16 +62,17 @@ def rauq(attention: numpy.ndarray, logprobs: list[float], start: int) -> list[fl
 
 
 def attention_score(attention: numpy.ndarray, tokens: list[int]) -> list[float]:
-    """lm-polygraph's, of every layer, not negated; `attention` reaches one token further than the response, as with an end of text."""
-    stats = {"forwardpass_attention_weights": [attention], "greedy_tokens": [tokens + [BEGIN]]}
+    """lm-polygraph's, of every layer, not negated; it leaves out the last token, as those that ended a response at its longest."""
+    stats = {"forwardpass_attention_weights": [attention], "greedy_tokens": [tokens]}
     score = estimator("attention_score", "AttentionScore")
     return [-float(score(layer=layer, gen_only=True)(stats)[0]) for layer in range(attention.shape[0])]
 
 
 def lookback(attention: numpy.ndarray, start: int, n: int) -> list[float]:
-    """Mean attention to a token of the prompt over that plus the mean attention to a token of the response so far, `[L * H]`."""
+    """Mean attention to a token of the prompt over that plus the mean attention to a token of the response so far, `[L * H]`, where another
+    token was predicted."""
     ratios = []
-    for place in range(start, start + n):
+    for place in range(start, start + n - 1):
         context = attention[:, :, place, :start].mean(-1)
         new = attention[:, :, place, start:place + 1].mean(-1)
         ratios.append(context / (context + new))
@@ -102,7 +103,7 @@ def hidden(states: torch.Tensor, layer: int, start: int, n: int) -> dict:
 def response(model, prompt: list[int], tokens: list[int]) -> dict:
     """All that is observed of one response."""
     start, n = len(prompt), len(tokens)
-    distributions, attention, states = forward(model, prompt + tokens + [BEGIN])
+    distributions, attention, states = forward(model, prompt + tokens)
     own = distributions[start - 1:start - 1 + n]
     logprobs = own.gather(1, torch.tensor(tokens).view(-1, 1)).view(-1).tolist()
     alone = forward(model, [BEGIN] + tokens)[0][:-1].gather(1, torch.tensor(tokens).view(-1, 1)).view(-1)

@@ -17,7 +17,6 @@ use super::server::{RemoteArgs, work_off};
 use crate::common::Outcome;
 
 /// Makes records of questions: the most probable answer of a model, at a server or in a folder, with log-probabilities, and samples.
-///
 /// An item that fails for good becomes {"id", "error"}, the rest is done, exit 1. Finished items are kept as they come: after Ctrl-C or a crash
 /// --resume goes on. Servers give log-probabilities of the likeliest tokens alone, from which no entropy follows: records have no token_entropies.
 #[derive(Debug, Args)]

@@ -17,7 +17,6 @@ use crate::common::{Causality, Compute, Interrupted, ModelArgs, check_interrupt,
 
 /// A checkpoint that answers by itself, and what it leaves.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "A model in a folder")]
 pub(super) struct EngineArgs {
     /// Checkpoint folder, or the ID of a pulled one; --chat puts prompts into its template.
     #[arg(long, value_name = "DIR")]
@@ -26,8 +25,8 @@ pub(super) struct EngineArgs {
     compute: Compute,
     #[command(flatten)]
     causality: Causality,
-    /// What records hold beside tokens and their probabilities.
-    #[arg(long, value_name = "KIND,KIND", value_delimiter = ',', requires = "model")]
+    /// What records hold beside tokens and their probabilities: attention, hidden, distribution, unconditional, judged, or all.
+    #[arg(long, value_name = "KIND,KIND", value_delimiter = ',', requires = "model", hide_possible_values = true)]
     traces: Vec<TraceKind>,
     /// Layers, from 0, whose hidden states --traces hidden keeps. Default: the middle one.
     #[arg(long, value_name = "I,J", value_delimiter = ',', requires = "traces")]

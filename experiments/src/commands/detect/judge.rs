@@ -16,7 +16,6 @@ use super::server::{RemoteArgs, work_off};
 use crate::common::Outcome;
 
 /// Fills `judged` of records by asking a model at a server: whether each response is true, how sure it is, whether samples support it.
-///
 /// The scores p_true, p_true_sampling, verbalised and selfcheck_prompt read it. A choice is read off the probabilities of the answer's first token;
 /// without log-probabilities it is 1 or 0. An opinion that the judge does not give stays absent. As with collect, a failed item becomes
 /// {"id", "error"} (exit 1), and --resume goes on.

@@ -4,8 +4,8 @@ mod bench;
 mod calibrate;
 mod calibrated;
 mod calibrator;
-mod data;
 mod collect;
+mod data;
 mod engine;
 mod journal;
 mod judge;
@@ -36,8 +36,8 @@ pub struct DetectArgs {
 
 #[derive(Debug, Subcommand)]
 enum DetectCommand {
-    Score(score::DetectScoreArgs),
-    Bench(bench::DetectBenchArgs),
+    Score(Box<score::DetectScoreArgs>),
+    Bench(Box<bench::DetectBenchArgs>),
     Calibrate(Box<calibrate::DetectCalibrateArgs>),
     Data(data::DetectDataArgs),
     List(list::DetectListArgs),

@@ -11,6 +11,8 @@ use serde_json::{Map, Value};
 use super::ledger::Ledger;
 use crate::common::{Interrupted, interrupted, progress};
 
+/// Where --help lists these options.
+const HEADING: &str = "A model at a server";
 /// How often the wait for answers looks up, for Ctrl-C.
 const LOOK_UP: Duration = Duration::from_millis(50);
 /// Items in a row that could not reach the server, after which the rest is not tried.
@@ -18,34 +20,33 @@ const GIVE_UP: usize = 20;
 
 /// A model at a server with OpenAI's HTTP interface: llama.cpp, vLLM and many others.
 #[derive(Debug, Clone, Args)]
-#[command(next_help_heading = "A model at a server")]
 pub(super) struct RemoteArgs {
     /// The model's name at the server. Default: the only one it has.
-    #[arg(long, value_name = "M")]
+    #[arg(long, help_heading = HEADING, value_name = "M")]
     model_name: Option<String>,
     /// Ask through /chat/completions (the default).
-    #[arg(long, conflicts_with = "completion")]
+    #[arg(long, help_heading = HEADING, conflicts_with = "completion")]
     pub(super) chat: bool,
     /// Ask through /completions: prompts go to the model as they stand.
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     completion: bool,
     /// Items that are asked for at once.
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    #[arg(long, help_heading = HEADING, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     concurrency: u16,
     /// Further tries after a failure that may pass (429, 500, 502, 503, 504, no answer in time, half an answer).
-    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=20))]
+    #[arg(long, help_heading = HEADING, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u8).range(0..=20))]
     retries: u8,
     /// Longest wait for a whole answer, seconds.
-    #[arg(long, default_value_t = 60.0, value_name = "S")]
+    #[arg(long, help_heading = HEADING, default_value_t = 60.0, value_name = "S")]
     timeout: f64,
     /// The environment variable that holds the API key; without it no key is sent.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, help_heading = HEADING, value_name = "NAME")]
     api_key_env: Option<String>,
     /// Further fields of every request, as a JSON object; they go over those of coppice.
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, help_heading = HEADING, value_name = "JSON")]
     extra: Option<String>,
     /// Ask for no log-probabilities, of a server that gives none: records are texts alone, and a judge's choices are all or nothing.
-    #[arg(long)]
+    #[arg(long, help_heading = HEADING)]
     pub(super) no_logprobs: bool,
 }
 

@@ -17,10 +17,10 @@ use super::server::RemoteArgs;
 use crate::output;
 
 const NAMES: &str = "exact_match, jaccard, rouge_l, hidden";
+/// Texts whose judgements are remembered across records, bytes.
+const REMEMBERED_BYTES: usize = 64 << 20;
 /// From here on texts that are compared by their words count as one answer.
 const WORDS_THRESHOLD: f64 = 0.5;
-/// Texts of judged pairs that are remembered, bytes.
-const REMEMBERED: usize = 256 << 20;
 
 /// How texts are compared. A DIR is the folder of a model: nothing is downloaded.
 #[derive(Debug, Args)]
@@ -38,8 +38,8 @@ pub(super) struct SetupArgs {
     /// The threshold of `--equivalence`, 0 to 1; default 0.5 where words are compared, none for hidden and encoders.
     #[arg(long, value_name = "T")]
     equivalence_threshold: Option<f64>,
-    /// Who judges entailment: a folder with a classifier (BERT, RoBERTa, DeBERTa-v2/v3 or ModernBERT), a FILE.jsonl of judgements made elsewhere,
-    /// or a language model at a server.
+    /// Who judges entailment: a classifier of it (BERT, RoBERTa, DeBERTa-v2/v3 or ModernBERT); judgements made elsewhere, lines of {"premise",
+    /// "hypothesis", "entailment", "neutral", "contradiction"}; or a language model at a server.
     #[arg(long, value_name = "DIR|FILE.jsonl|URL")]
     nli: Option<String>,
     #[command(flatten)]
@@ -59,18 +59,13 @@ impl SetupArgs {
         })
     }
 
-    /// A judge, by what its name looks like. What a model has judged is remembered.
+    /// A judge at a server, where its name is an address; else one by path. Pairs are asked about once while they are remembered.
     fn entailment(&self, nli: &str) -> Result<Box<dyn Entailment>> {
-        let model: Box<dyn Entailment> = if nli.starts_with("http://") || nli.starts_with("https://") {
-            let judge = Judge::new(self.remote.open(nli)?, !self.remote.no_logprobs, 0);
-            Box::new(Served::new(judge, self.remote.concurrency()))
-        } else if Path::new(nli).is_file() {
-            let file = File::open(nli).with_context(|| format!("cannot read {nli}"))?;
-            return Ok(Box::new(Table::read(BufReader::new(file)).with_context(|| format!("cannot use {nli}"))?));
-        } else {
-            open_entailment(nli)?
-        };
-        Ok(Box::new(Cached::new(model, REMEMBERED)))
+        if !nli.starts_with("http://") && !nli.starts_with("https://") {
+            return entailment(Path::new(nli));
+        }
+        let judge = Judge::new(self.remote.open(nli)?, !self.remote.no_logprobs, 0);
+        Ok(Box::new(Cached::new(Box::new(Served::new(judge, self.remote.concurrency())), REMEMBERED_BYTES)))
     }
 
     fn equivalence(&self) -> Result<Equivalence> {
@@ -80,7 +75,7 @@ impl SetupArgs {
             other => return Ok(Equivalence::Similar { threshold: self.threshold(other)?, by: similarity("--equivalence", other)? }),
         };
         if self.nli.is_none() {
-            bail!("--equivalence {} needs a judge: give --nli", self.equivalence);
+            bail!("--equivalence {} needs a model: give --nli DIR|FILE.jsonl|URL", self.equivalence);
         }
         if self.equivalence_threshold.is_some() {
             bail!("--equivalence {} takes no --equivalence-threshold: the likeliest relation decides", self.equivalence);
@@ -110,6 +105,15 @@ pub(super) fn tell_truncated(setup: &Setup) {
     if unclear > 0 {
         output::say(format!("{unclear} pairs got no clear judgement from the server's model, and count as neutral"));
     }
+}
+
+/// The judgements of a file, or the model of a folder, which is asked once for each pair while the pair is remembered.
+fn entailment(path: &Path) -> Result<Box<dyn Entailment>> {
+    if !path.is_file() {
+        return Ok(Box::new(Cached::new(open_entailment(path)?, REMEMBERED_BYTES)));
+    }
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(Box::new(Table::read(BufReader::new(file)).with_context(|| format!("--nli {}", path.display()))?))
 }
 
 fn by_words(name: &str) -> Option<Box<dyn Similarity>> {
