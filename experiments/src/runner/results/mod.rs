@@ -80,7 +80,6 @@ pub fn report(recipe: &Recipe, world: &World, run: &Path, stages: &Stages, found
         scores: judge::scores(&examined),
         roc: judge::roc(&examined),
         risk_coverage: judge::risk_coverage(&examined),
-        detector: None,
         flagged: judge::flagged(&examined, tokenizer)?,
         notes: words::notes(recipe, world, &examined),
         limits: words::limits(recipe, world),
