@@ -1,6 +1,7 @@
 //! Does one text follow from another? The interface of natural-language inference back-ends.
 
 mod cached;
+mod server;
 mod table;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use std::fmt;
 use crate::similarity::BackendError;
 
 pub use cached::Cached;
+pub use server::Served;
 pub use table::{Table, TableError};
 
 /// Probabilities of the three relations of a hypothesis to a premise; they sum to 1.
@@ -32,6 +34,10 @@ pub trait Entailment: Sync + Send + fmt::Debug {
     fn judge(&self, pairs: &[(&str, &str)]) -> Result<Vec<Judgement>, BackendError>;
     /// How many pairs were longer than the back-end takes, and cut, so far.
     fn truncated(&self) -> u64 {
+        0
+    }
+    /// How many pairs it gave no clear judgement on, and called neutral, so far.
+    fn unclear(&self) -> u64 {
         0
     }
 }

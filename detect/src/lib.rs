@@ -20,6 +20,8 @@ pub mod metrics;
 pub mod reader;
 pub mod record;
 pub mod scores;
+pub mod sentences;
+pub mod server;
 pub mod setup;
 pub mod similarity;
 pub mod stream;

@@ -47,7 +47,7 @@ pub struct Record {
     /// Rényi divergence of every distribution, softened by temperature 2, from the uniform one; order 1/2.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token_renyi: Option<Vec<f64>>,
-    /// Log-probability of every response token without the prompt before it.
+    /// Log-probability of every response token without the prompt before it, but what begins a text; where nothing does, the first is 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unconditional_logprobs: Option<Vec<f64>>,
     /// What the attention of the response's tokens comes to.
@@ -98,16 +98,17 @@ pub struct Sample {
     pub hidden: Vec<Hidden>,
 }
 
-/// What the attention of a response's tokens comes to, reduced while decoding.
+/// What the attention of a response's tokens comes to, reduced while decoding: of those from which another, or the end, was predicted.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Attention {
-    /// RAUQ's uncertainty of every layer it looks at.
+    /// RAUQ's uncertainty of every layer it looks at, from a third to two thirds of them; its weight of a token's own probability is 0.2.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rauq: Vec<f64>,
-    /// Attention score of every layer: mean over heads of the sum over tokens of the logarithm of the attention to the token itself.
+    /// Attention score of every layer: mean over heads of the sum over response tokens of the logarithm of the attention to the token itself.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub score: Vec<f64>,
-    /// Lookback ratio of every head, layer by layer: attention to the prompt over all attention, mean over tokens.
+    /// Lookback ratio of every head, layer by layer: mean attention to a token of the prompt, over that plus the mean attention to a token of
+    /// the response so far; mean over response tokens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub lookback: Vec<f64>,
 }
@@ -115,7 +116,7 @@ pub struct Attention {
 /// Hidden states of an answer after one layer, `[D]` each.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Hidden {
-    /// The layer, from 0; states after its residual addition.
+    /// The layer, from 0; states after its residual addition, before the model's final norm.
     pub layer: usize,
     /// Mean over the answer's tokens.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -123,7 +124,7 @@ pub struct Hidden {
     /// At the answer's last token.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub last: Vec<f32>,
-    /// At the last token but one.
+    /// At the last token but one; the prompt's last, where the answer has but one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub before_last: Vec<f32>,
     /// At the prompt's last token.
@@ -134,7 +135,7 @@ pub struct Hidden {
 /// Answers to questions about a response. Probabilities, 0 to 1.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Judged {
-    /// Probability of True when asked whether the response is.
+    /// Probability of the word True, with or without a space before it, when asked whether the response is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub p_true: Option<f64>,
     /// The same with the samples shown beside it.

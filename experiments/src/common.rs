@@ -60,6 +60,9 @@ pub enum Interrupted {
     /// The work resumes when told to.
     #[error("interrupted; the state is saved, --resume auto goes on from there")]
     Saved,
+    /// The work is journalled item by item and resumes when told to.
+    #[error("interrupted; finished items are kept, --resume goes on from there")]
+    Journal,
     /// The upcycled checkpoint is complete.
     #[error("interrupted in the step-0 report; the checkpoint is written, whole")]
     WithoutReport,

@@ -4,6 +4,7 @@
 
 #![expect(unreachable_pub, reason = "a binary's modules speak to each other through pub")]
 
+mod answering;
 mod commands;
 mod common;
 mod jsonl;

@@ -3,6 +3,7 @@
 
 use tch::Tensor;
 
+use crate::cache::Extension;
 use crate::config::Config;
 use crate::error::Result;
 use crate::init::Source;
@@ -92,6 +93,7 @@ impl Attention {
         match &mut pass.memory {
             Memory::Decode(cache) => return cache.attend(index, q, k, v),
             Memory::Prefill(cache) => cache.store_prefix(index, k, v),
+            Memory::Extend(cache, extension) => return self.extend(q, extension.join(cache.prefix(index)?, k, v)?, extension),
             Memory::None => {}
         }
         let (k, v) = (self.for_each_query(k)?, self.for_each_query(v)?);
@@ -99,6 +101,12 @@ impl Attention {
             return packing.attend(q, &k, &v);
         }
         Ok(Tensor::f_scaled_dot_product_attention(q, &k, &v, None::<&Tensor>, 0.0, true, None, false)?)
+    }
+
+    /// Attention of `q [B, H, S, d]` to the keys and values `[B, C, P+S, d]` of prefix and row.
+    fn extend(&self, q: &Tensor, (k, v): (Tensor, Tensor), extension: &Extension) -> Result<Tensor> {
+        let (k, v) = (self.for_each_query(&k)?, self.for_each_query(&v)?);
+        Ok(Tensor::f_scaled_dot_product_attention(q, &k, &v, Some(&extension.mask), 0.0, false, None, false)?)
     }
 
     /// `[B, C, S, d]` to `[B, H, S, d]`: every query head sees the keys of its group.

@@ -2,10 +2,14 @@
 //!
 //! Sharing keeps the memory of `N` samples of one prompt at one prompt's worth, and lets all samples attend to it in one product.
 
+mod extension;
+
 use tch::{Device, Kind, Tensor};
 
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
+pub use extension::Extension;
 
 // G prompts, N samples of each, R = G*N rows, H query heads, C key/value heads, r = H/C, P prefix length, T suffix length, d head size.
 
@@ -28,6 +32,8 @@ pub struct Cache {
     samples: i64,
     used: i64,
     capacity: i64,
+    /// What the last step's tokens attended to, a layer `[R, C, r, 2]`: the whole prompt, and themselves; none where not asked for.
+    watched: Option<Vec<Tensor>>,
 }
 
 impl Cache {
@@ -46,7 +52,7 @@ impl Cache {
         let past =
             Tensor::f_arange(longest, (Kind::Int64, device))?.f_view([1, 1, 1, -1])?.f_ge_tensor(&lengths_r.f_view([-1, 1, 1, 1])?)?;
         let padding = Tensor::f_zeros(past.size(), (Kind::Float, device))?.f_masked_fill(&past, f64::NEG_INFINITY)?;
-        Ok(Self { layers, lengths: lengths_r, padding, samples, used: 0, capacity })
+        Ok(Self { layers, lengths: lengths_r, padding, samples, used: 0, capacity, watched: None })
     }
 
     /// Position of the token each row is about to be given, `[R]`, i64.
@@ -65,6 +71,30 @@ impl Cache {
     /// Counts one more token in every row, after all layers have stored it.
     pub fn advance(&mut self) {
         self.used += 1;
+    }
+
+    /// From now on keeps, of every step, what [`Cache::take_watched`] returns.
+    pub fn watch(&mut self) {
+        self.watched = Some(Vec::new());
+    }
+
+    /// What the tokens of the last step attended to, `[R, L, H, 2]` in f32: the sum over the whole prompt, and the weight of the token itself.
+    /// None where it was not asked for.
+    ///
+    /// # Errors
+    /// When libtorch fails.
+    pub fn take_watched(&mut self) -> Result<Option<Tensor>> {
+        let Some(watched) = self.watched.as_mut().map(std::mem::take).filter(|layers| !layers.is_empty()) else { return Ok(None) };
+        Ok(Some(Tensor::f_stack(&watched, 1)?.f_flatten(2, 3)?)) // [R, L, C, r, 2] to [R, L, H, 2]
+    }
+
+    /// Keys and values `[G, C, P, d]` of the prompts in layer `index`.
+    ///
+    /// # Errors
+    /// When no prompt was run.
+    pub fn prefix(&self, index: usize) -> Result<&(Tensor, Tensor)> {
+        let stored = self.layers.get(index).and_then(|layer| layer.prefix.as_ref());
+        stored.ok_or_else(|| Error::Input(format!("the KV cache holds no prompt in layer {index}")))
     }
 
     /// Keeps the prompts' keys and values `[G, C, P, d]` of layer `index`.
@@ -88,16 +118,31 @@ impl Cache {
         let q = q.f_mul_scalar(1.0 / (head as f64).sqrt())?.f_reshape([rows, shared, heads / shared, head])?;
         let own = q.f_matmul(&keys.f_transpose(2, 3)?)?.f_to_kind(Kind::Float)?; // [R, C, r, T]
         let Some((prefix_keys, prefix_values)) = &self.layers[index].prefix else {
-            let weights = own.f_softmax(-1, Kind::Float)?.f_to_kind(q.kind())?;
-            return Ok(weights.f_matmul(&values)?.f_reshape([rows, heads, 1, head])?);
+            let weights = own.f_softmax(-1, Kind::Float)?;
+            let y = weights.f_to_kind(q.kind())?.f_matmul(&values)?.f_reshape([rows, heads, 1, head])?;
+            self.reduce(&weights, length)?;
+            return Ok(y);
         };
         let told = self.by_prompt(&q)?.f_matmul(&prefix_keys.f_transpose(2, 3)?)?; // [G, C, N*r, P]
         let told = self.by_row(&told)?.f_to_kind(Kind::Float)?.f_add(&self.padding)?; // [R, C, r, P]
         let width = told.size()[3];
-        let weights = Tensor::f_cat(&[told, own], -1)?.f_softmax(-1, Kind::Float)?.f_to_kind(q.kind())?;
+        let exact = Tensor::f_cat(&[told, own], -1)?.f_softmax(-1, Kind::Float)?;
+        let weights = exact.f_to_kind(q.kind())?;
         let from_prefix = self.by_prompt(&weights.f_narrow(-1, 0, width)?)?.f_matmul(prefix_values)?; // [G, C, N*r, d]
         let from_suffix = weights.f_narrow(-1, width, length)?.f_matmul(&values)?; // [R, C, r, d]
-        Ok(self.by_row(&from_prefix)?.f_add(&from_suffix)?.f_reshape([rows, heads, 1, head])?)
+        let y = self.by_row(&from_prefix)?.f_add(&from_suffix)?.f_reshape([rows, heads, 1, head])?;
+        self.reduce(&exact, length)?;
+        Ok(y)
+    }
+
+    /// Reduces one layer's `weights [R, C, r, P+T]`, of which the last `length` are for the row's own tokens, where that was asked for.
+    fn reduce(&mut self, weights: &Tensor, length: i64) -> Result<()> {
+        if let Some(watched) = &mut self.watched {
+            let width = weights.size()[3];
+            let told = weights.f_narrow(-1, 0, width - length)?.f_sum_dim_intlist([-1].as_slice(), true, Kind::Float)?;
+            watched.push(Tensor::f_cat(&[told, weights.f_narrow(-1, width - 1, 1)?], -1)?);
+        }
+        Ok(())
     }
 
     /// `[R, C, r, x]` to `[G, C, N*r, x]`: all samples of a prompt side by side.

@@ -1,15 +1,18 @@
 //! Generation with traces: `N` samples of each prompt share one prefill and are decoded as one batch; prompts are batched too.
 
-use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
-use tch::{Kind, Tensor};
+mod rows;
+mod view;
+
+use tch::Tensor;
 
 use crate::cache::Cache;
 use crate::error::{Error, Result};
-use crate::init::stream;
-use crate::model::{Memory, Model};
+use crate::model::{Memory, Model, Pass};
+use crate::observe::{AttentionSummary, Divergences, HiddenSummary, Observe, States, host};
 use crate::sampling::Sampling;
-use crate::score::{check_tokens, entropy, log_softmax, non_finite, pad};
+use crate::score::{check_tokens, pad};
+
+use rows::Rows;
 
 // G prompts, N samples, R = G*N rows, P prefix length, D hidden, V vocabulary.
 
@@ -37,6 +40,8 @@ pub struct Options<'a> {
     pub stop_when: Option<StopWhen<'a>>,
     /// Whether each prompt's first sample takes the most probable token throughout, whatever the temperature.
     pub greedy_first: bool,
+    /// What else is to be kept of every response.
+    pub observe: Observe,
 }
 
 impl Default for Options<'_> {
@@ -51,6 +56,7 @@ impl Default for Options<'_> {
             top_logprobs: 0,
             stop_when: None,
             greedy_first: false,
+            observe: Observe::default(),
         }
     }
 }
@@ -75,6 +81,12 @@ pub struct Trace {
     pub entropies: Vec<f64>,
     /// The most probable alternatives at each place, with their log-probabilities.
     pub top_logprobs: Vec<Vec<(i64, f64)>>,
+    /// Divergence of the distributions from the uniform one, where observed.
+    pub divergences: Divergences,
+    /// What its attention comes to, where observed and there is a token.
+    pub attention: Option<AttentionSummary>,
+    /// Its hidden states, one entry an observed layer.
+    pub hidden: Vec<HiddenSummary>,
     /// Why it ended.
     pub finish: Finish,
 }
@@ -90,14 +102,24 @@ pub fn generate(model: &Model, prompts: &[Vec<i64>], options: &Options) -> Resul
     let (ids, lengths) = pad(prompts, model)?;
     let (samples, device) = (options.samples as i64, model.device());
     let mut cache = Cache::new(&model.config, &lengths, samples, capacity, model.kind(), device)?;
-    let mut rows = Rows::new(prompts, options);
-    let mut hidden = prefill(model, &ids, &lengths, &mut cache)?.f_repeat_interleave_self_int(samples, 0, None)?; // [R, D]
-    for step in 0..capacity {
+    if options.observe.attention {
+        cache.watch();
+    }
+    let prompt = prefill_observed(model, &ids, &lengths, &mut cache, &options.observe.hidden_layers)?;
+    let mut rows = Rows::new(model, prompts, options, capacity, &prompt.states);
+    let mut hidden = prompt.hidden.f_repeat_interleave_self_int(samples, 0, None)?; // [R, D]
+    loop {
         let tokens = rows.step(model, &model.logits(&hidden)?)?;
-        if rows.done() || step + 1 == capacity {
+        if rows.done() && !rows.to_observe() {
             break;
         }
-        hidden = model.decode(&Tensor::f_from_slice(&tokens)?.f_to(device)?, &mut cache)?.f_squeeze_dim(1)?;
+        let tokens = Tensor::f_from_slice(&tokens)?.f_to(device)?;
+        let (next, states) = model.decode_observed(&tokens, &mut cache, &options.observe.hidden_layers)?;
+        rows.observe(cache.take_watched()?, &states)?;
+        if rows.done() {
+            break;
+        }
+        hidden = next.f_squeeze_dim(1)?;
     }
     Ok(rows.into_traces(options.samples))
 }
@@ -105,6 +127,7 @@ pub fn generate(model: &Model, prompts: &[Vec<i64>], options: &Options) -> Resul
 /// Refuses what cannot be generated; returns how many tokens fit.
 fn check(model: &Model, prompts: &[Vec<i64>], options: &Options) -> Result<i64> {
     options.sampling.check()?;
+    options.observe.check(&model.config)?;
     prompts.iter().try_for_each(|tokens| check_tokens(&model.config, tokens))?;
     let limit = model.config.max_position_embeddings;
     let longest = prompts.iter().map(|tokens| tokens.len() as i64).max().unwrap_or(0);
@@ -120,125 +143,31 @@ fn check(model: &Model, prompts: &[Vec<i64>], options: &Options) -> Result<i64> 
     })
 }
 
+/// What the prompts left at each one's last token.
+struct Prefilled {
+    /// After the final norm, `[G, D]`.
+    hidden: Tensor,
+    /// After the chosen layers, one entry a prompt, `[layers][D]`.
+    states: Vec<Vec<Vec<f32>>>,
+}
+
 /// Runs the prompts `ids [G, P]` once and returns the hidden state after each one's last token, `[G, D]`.
 pub(crate) fn prefill(model: &Model, ids: &Tensor, lengths: &[i64], cache: &mut Cache) -> Result<Tensor> {
-    let mut pass = model.pass(ids.size()[1], Memory::Prefill(cache))?;
-    let hidden = model.hidden(ids, &mut pass)?; // [G, P, D]
+    Ok(prefill_observed(model, ids, lengths, cache, &[])?.hidden)
+}
+
+/// [`prefill`], with the states after the given layers.
+fn prefill_observed(model: &Model, ids: &Tensor, lengths: &[i64], cache: &mut Cache, layers: &[usize]) -> Result<Prefilled> {
+    let mut pass = Pass { states: States::of(layers), ..model.pass(ids.size()[1], Memory::Prefill(cache))? };
+    let hidden = last(&model.hidden(ids, &mut pass)?, lengths)?;
+    let kept = pass.states.map_or_else(Vec::new, States::into_kept);
+    let kept = kept.iter().map(|states| last(states, lengths)).collect::<Result<Vec<_>>>()?; // [layers] of [G, D]
+    let of = |row: usize| kept.iter().map(|states| host(&states.f_get(row as i64)?)).collect();
+    Ok(Prefilled { hidden, states: (0..lengths.len()).map(of).collect::<Result<_>>()? })
+}
+
+/// The state at the last token of each row of `hidden [G, P, D]`, `[G, D]`.
+fn last(hidden: &Tensor, lengths: &[i64]) -> Result<Tensor> {
     let last = lengths.iter().enumerate().map(|(row, &length)| Ok(hidden.f_get(row as i64)?.f_get(length - 1)?));
     Ok(Tensor::f_stack(&last.collect::<Result<Vec<_>>>()?, 0)?)
-}
-
-/// One sample in the making.
-struct Row<'a> {
-    prompt: &'a [i64],
-    rng: ChaCha8Rng,
-    trace: Trace,
-    greedy: bool,
-    done: bool,
-}
-
-/// All samples in the making.
-struct Rows<'a, 'o> {
-    rows: Vec<Row<'a>>,
-    options: &'o Options<'o>,
-}
-
-impl<'a, 'o> Rows<'a, 'o> {
-    fn new(prompts: &'a [Vec<i64>], options: &'o Options<'o>) -> Self {
-        let row = |prompt: &'a Vec<i64>, sample: usize| Row {
-            prompt,
-            rng: stream(options.seed, &format!("{sample} {prompt:?}")),
-            trace: Trace { tokens: vec![], logprobs: vec![], entropies: vec![], top_logprobs: vec![], finish: Finish::Length },
-            greedy: options.greedy_first && sample == 0,
-            done: false,
-        };
-        Self { rows: prompts.iter().flat_map(|prompt| (0..options.samples).map(move |sample| row(prompt, sample))).collect(), options }
-    }
-
-    fn done(&self) -> bool {
-        self.rows.iter().all(|row| row.done)
-    }
-
-    /// Chooses and records one token per row from `logits [R, V]`; returns what to feed next.
-    fn step(&mut self, model: &Model, logits: &Tensor) -> Result<Vec<i64>> {
-        let view = View::new(model, logits, self.options.top_logprobs)?;
-        let options = self.options;
-        let choose = |(index, row): (usize, &mut Row)| if row.done { 0 } else { row.step(&view, index, options) };
-        Ok(self.rows.par_iter_mut().enumerate().map(choose).collect())
-    }
-
-    fn into_traces(self, samples: usize) -> Vec<Vec<Trace>> {
-        let mut traces = self.rows.into_iter().map(|row| row.trace);
-        std::iter::from_fn(|| Some(traces.by_ref().take(samples).collect::<Vec<_>>()).filter(|group| !group.is_empty())).collect()
-    }
-}
-
-impl Row<'_> {
-    fn step(&mut self, view: &View, index: usize, options: &Options) -> i64 {
-        let mut logits = view.row(index).to_vec();
-        for &id in &options.banned_ids {
-            logits[id as usize] = f32::NEG_INFINITY;
-        }
-        let penalised = if options.sampling.repetition_penalty == 1.0 { vec![] } else { [self.prompt, &self.trace.tokens].concat() };
-        let temperature = if self.greedy { 0.0 } else { options.sampling.temperature };
-        let token = Sampling { temperature, ..options.sampling.clone() }.choose(&mut logits, &penalised, &mut self.rng);
-        if options.stop_ids.contains(&token) {
-            return self.finish();
-        }
-        self.trace.tokens.push(token);
-        self.trace.logprobs.push(view.logprob(index, token));
-        self.trace.entropies.push(view.entropies[index]);
-        self.trace.top_logprobs.push(view.top(index));
-        if options.stop_when.is_some_and(|stop| stop(&self.trace.tokens)) {
-            return self.finish();
-        }
-        token
-    }
-
-    fn finish(&mut self) -> i64 {
-        self.done = true;
-        self.trace.finish = Finish::Stop;
-        0
-    }
-}
-
-/// One step's raw distributions on the host.
-struct View {
-    logits: Vec<f32>,      // [R, V]
-    normalisers: Vec<f64>, // [R], log of the sum of exp
-    entropies: Vec<f64>,   // [R]
-    top: Vec<(i64, f64)>,  // [R, k]
-    vocabulary: usize,
-    alternatives: usize,
-}
-
-impl View {
-    fn new(model: &Model, logits: &Tensor, alternatives: usize) -> Result<Self> {
-        let logits = logits.f_to_kind(Kind::Float)?; // [R, V]
-        let distribution = log_softmax(&logits)?;
-        let entropies = Vec::<f64>::try_from(entropy(&distribution)?.f_to_kind(Kind::Double)?)?;
-        if entropies.iter().any(|entropy| !entropy.is_finite()) {
-            return Err(non_finite(model));
-        }
-        let vocabulary = model.config.vocab_size as usize;
-        let alternatives = alternatives.min(vocabulary);
-        let (values, ids) = distribution.f_topk(alternatives as i64, -1, true, true)?;
-        let values = Vec::<f64>::try_from(values.f_to_kind(Kind::Double)?.f_flatten(0, -1)?)?;
-        let top = Vec::<i64>::try_from(ids.f_flatten(0, -1)?)?.into_iter().zip(values).collect();
-        let normalisers = Vec::<f64>::try_from(logits.f_logsumexp([-1].as_slice(), false)?.f_to_kind(Kind::Double)?)?;
-        let logits = Vec::<f32>::try_from(logits.f_contiguous()?.f_flatten(0, -1)?)?;
-        Ok(Self { logits, normalisers, entropies, top, vocabulary, alternatives })
-    }
-
-    fn row(&self, index: usize) -> &[f32] {
-        &self.logits[index * self.vocabulary..][..self.vocabulary]
-    }
-
-    fn logprob(&self, index: usize, token: i64) -> f64 {
-        f64::from(self.row(index)[token as usize]) - self.normalisers[index]
-    }
-
-    fn top(&self, index: usize) -> Vec<(i64, f64)> {
-        self.top[index * self.alternatives..][..self.alternatives].to_vec()
-    }
 }

@@ -22,6 +22,8 @@ pub mod hub;
 pub mod init;
 pub mod model;
 pub mod moe;
+pub mod next_token;
+pub mod observe;
 pub mod packing;
 pub mod remote_code;
 pub mod rotary;

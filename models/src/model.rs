@@ -9,7 +9,7 @@ use memmap2::Mmap;
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::Attention;
-use crate::cache::Cache;
+use crate::cache::{Cache, Extension};
 use crate::checkpoint::Checkpoint;
 use crate::config::Config;
 use crate::distributed::Group;
@@ -17,6 +17,7 @@ use crate::error::{Error, Result};
 use crate::ext;
 use crate::init::{Source, Stored};
 use crate::moe::{Moe, Routing, Training};
+use crate::observe::States;
 use crate::packing::Packing;
 use crate::rotary::{Angles, Rotary};
 
@@ -198,6 +199,8 @@ pub enum Memory<'a> {
     Prefill(&'a mut Cache),
     /// One token a row, attending to the cache.
     Decode(&'a mut Cache),
+    /// Several tokens a row, each row after one of the cache's prefixes; nothing kept.
+    Extend(&'a Cache, Extension),
 }
 
 /// What one forward pass carries through the layers.
@@ -213,6 +216,8 @@ pub struct Pass<'a> {
     pub routings: Option<Vec<Routing>>,
     /// What only training does to routing; none outside of training.
     pub training: Option<Training>,
+    /// Keeps the states after chosen layers, where asked for.
+    pub states: Option<States>,
 }
 
 /// A StableLM 2, ready to run.
@@ -307,7 +312,7 @@ impl Model {
         if length > limit {
             return Err(Error::Input(format!("the input has {length} tokens, this model's context holds {limit}")));
         }
-        Ok(Pass { angles: self.rotary.first(length)?, memory, packing: None, routings: None, training: None })
+        Ok(Pass { angles: self.rotary.first(length)?, memory, packing: None, routings: None, training: None, states: None })
     }
 
     /// A pass over whole sequences of `length` tokens in which documents begin at `starts`, one list a sequence ([`Packing::new`]).
@@ -336,6 +341,9 @@ impl Model {
         let mut x = self.embed(ids)?;
         for layer in &self.layers {
             x = layer.forward(&x, pass)?;
+            if let Some(states) = &mut pass.states {
+                states.keep(layer.index, &x);
+            }
         }
         self.norm.forward(&x)
     }
@@ -345,14 +353,24 @@ impl Model {
     /// # Errors
     /// When the cache is full.
     pub fn decode(&self, ids: &Tensor, cache: &mut Cache) -> Result<Tensor> {
+        Ok(self.decode_observed(ids, cache, &[])?.0)
+    }
+
+    /// [`Model::decode`], with the states `[R, 1, D]` after the given layers.
+    ///
+    /// # Errors
+    /// When the cache is full.
+    pub fn decode_observed(&self, ids: &Tensor, cache: &mut Cache, layers: &[usize]) -> Result<(Tensor, Vec<Tensor>)> {
         if cache.is_full() {
             return Err(Error::Input("the KV cache has no room for another token".into()));
         }
         let angles = self.rotary.at(&cache.positions()?.f_unsqueeze(1)?)?;
-        let mut pass = Pass { angles, memory: Memory::Decode(cache), packing: None, routings: None, training: None };
+        let states = States::of(layers);
+        let mut pass = Pass { angles, memory: Memory::Decode(cache), packing: None, routings: None, training: None, states };
         let hidden = self.hidden(&ids.f_unsqueeze(1)?, &mut pass)?;
+        let states = pass.states.map_or_else(Vec::new, States::into_kept);
         cache.advance();
-        Ok(hidden)
+        Ok((hidden, states))
     }
 
     /// Logits `[.., V]` of hidden states `[.., D]`.

@@ -39,6 +39,21 @@ pub fn score(model: &Model, sequences: &[Vec<i64>]) -> Result<Vec<TokenScores>> 
         .collect()
 }
 
+/// Log-probability, nats, of every token of every response with nothing before it but `begin`, the id that begins a text; without one the
+/// first token's is 0, as if certain (lm-polygraph's `pointwise_mutual_information.py`).
+///
+/// # Errors
+/// As [`score`]; a response may be empty.
+pub fn unconditional(model: &Model, responses: &[Vec<i64>], begin: Option<i64>) -> Result<Vec<Vec<f64>>> {
+    let sequences: Vec<Vec<i64>> = responses.iter().map(|tokens| begin.into_iter().chain(tokens.iter().copied()).collect()).collect();
+    let told: Vec<Vec<i64>> = sequences.iter().filter(|tokens| !tokens.is_empty()).cloned().collect();
+    let mut scored = if told.is_empty() { Vec::new() } else { score(model, &told)? }.into_iter();
+    let skipped = usize::from(begin.is_some());
+    let mut of =
+        |tokens: &Vec<i64>| if tokens.is_empty() { Vec::new() } else { scored.next().map_or_else(Vec::new, |scored| scored.logprobs) };
+    Ok(sequences.iter().map(|tokens| of(tokens).into_iter().skip(skipped).map(|logprob| logprob.unwrap_or(0.0)).collect()).collect())
+}
+
 /// One padded row: `hidden [S, D]`, `ids [S]`, of which the first `length` count.
 fn score_row(model: &Model, hidden: &Tensor, ids: &Tensor, length: usize) -> Result<TokenScores> {
     let predicted = length as i64 - 1;

@@ -43,7 +43,7 @@ impl<'a> Layerwise<'a> {
         let mut inputs = Vec::with_capacity(self.streams.len());
         for x in &mut self.streams {
             let angles = self.rotary.first(x.size()[1])?;
-            let mut pass = Pass { angles, memory: Memory::None, packing: None, routings: None, training: None };
+            let mut pass = Pass { angles, memory: Memory::None, packing: None, routings: None, training: None, states: None };
             let (attended, input) = layer.attend(x, &mut pass)?;
             *x = attended;
             inputs.push(input.f_squeeze_dim(0)?);

@@ -36,6 +36,10 @@ impl Entailment for Cached {
         self.judge.truncated()
     }
 
+    fn unclear(&self) -> u64 {
+        self.judge.unclear()
+    }
+
     fn judge(&self, pairs: &[(&str, &str)]) -> Result<Vec<Judgement>, BackendError> {
         let mut found: Vec<Option<Judgement>> = pairs.iter().map(|&pair| self.memory().recall(pair)).collect();
         let unknown: Vec<(&str, &str)> = pairs.iter().zip(&found).filter(|(_, known)| known.is_none()).map(|(&pair, _)| pair).collect();

@@ -15,8 +15,8 @@ use ndarray::Array2;
 
 use crate::record::Record;
 use crate::scores::Missing;
-
 pub(crate) use bleu::{Grams, sentence_bleu};
+
 pub use exact_match::{NormalisedExactMatch, normalise};
 pub use hidden::HiddenStates;
 pub use jaccard::TokenJaccard;

@@ -3,16 +3,14 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
-use coppice_detect::{Record, Sample};
-use coppice_models::chat::{self, ChatTemplate, Message};
-use coppice_models::generate::{Options, Trace, generate};
+use coppice_models::Checkpoint;
+use coppice_models::chat::{self, ChatTemplate};
 use coppice_models::sampling::Sampling;
 use coppice_models::tokenizer::Tokenizer;
-use coppice_models::{Checkpoint, Model};
-use serde_json::json;
 
+use crate::answering::{Answering, Asked, Chat, Settings, TraceKind};
 use crate::common::{Causality, ModelArgs, Outcome, read_text};
 use crate::output;
 
@@ -76,6 +74,12 @@ pub struct GenerateArgs {
     /// Alternatives kept per token in the record.
     #[arg(long, default_value_t = 5, value_name = "N")]
     top_logprobs: usize,
+    /// What the record holds beside tokens and their probabilities: attention, hidden, distribution, unconditional, judged, or all.
+    #[arg(long, value_name = "KIND,KIND", value_delimiter = ',', requires = "json", hide_possible_values = true)]
+    traces: Vec<TraceKind>,
+    /// Layers, from 0, whose hidden states --traces hidden keeps. Default: the middle one.
+    #[arg(long, value_name = "I,J", value_delimiter = ',', requires = "traces")]
+    hidden_layers: Option<Vec<usize>>,
     /// Print the record as one JSON object.
     #[arg(long)]
     json: bool,
@@ -88,23 +92,16 @@ impl GenerateArgs {
         let checkpoint = self.model.open()?;
         self.causality.check(&checkpoint.config)?;
         let tokenizer = self.tokenizer(&checkpoint)?;
-        let (prompt, ids) = self.prompt(&checkpoint, tokenizer.as_ref())?;
-        coppice_models::score::check_tokens(&checkpoint.config, &ids)?;
+        let chat = if self.chat { Some(self.chat(&checkpoint)?) } else { None };
+        let settings = self.settings(&checkpoint, tokenizer.as_ref())?;
         let (_, model) = self.model.load()?;
-        let start = Instant::now();
-        let traces = self.generate(&model, &checkpoint, tokenizer.as_ref(), ids)?;
-        self.print(&prompt, &traces, tokenizer.as_ref(), start.elapsed().as_secs_f64())?;
+        let answering = Answering { model: &model, tokenizer: tokenizer.as_ref(), chat, settings };
+        if self.json {
+            self.print_record(&answering)?;
+        } else {
+            self.print_text(&answering)?;
+        }
         Ok(Outcome::Done)
-    }
-
-    /// The same prompt and seed give the same id, others another one.
-    fn id(&self, prompt: &str) -> String {
-        blake3::hash(format!("{}\n{prompt}", self.seed).as_bytes()).to_hex()[..16].to_owned()
-    }
-
-    /// Whether the most probable answer is decoded beside the samples: a record's scores compare the two.
-    fn greedy_beside(&self) -> bool {
-        self.json && self.samples > 1
     }
 
     fn sampling(&self) -> Sampling {
@@ -126,44 +123,48 @@ impl GenerateArgs {
         Ok(None)
     }
 
-    /// The prompt's text and ids.
-    fn prompt(&self, checkpoint: &Checkpoint, tokenizer: Option<&Tokenizer>) -> Result<(String, Vec<i64>)> {
-        if let Some(tokens) = &self.tokens {
-            return Ok((format!("{tokens:?}"), tokens.clone()));
+    fn chat(&self, checkpoint: &Checkpoint) -> Result<Chat> {
+        Ok(Chat { template: ChatTemplate::load(&checkpoint.folder)?, system: self.system.clone() })
+    }
+
+    /// The prompt, where it is a text.
+    fn text(&self) -> Result<Option<String>> {
+        match (&self.prompt, &self.prompt_file) {
+            (Some(text), _) => Ok(Some(text.clone())),
+            (None, Some(path)) => read_text(path).map(Some),
+            (None, None) => Ok(None),
         }
-        let text = match (&self.prompt, &self.prompt_file) {
-            (Some(text), _) => text.clone(),
-            (None, Some(path)) => read_text(path)?,
+    }
+
+    fn asked(&self, answering: &Answering) -> Result<Asked> {
+        match (self.text()?, &self.tokens) {
+            (Some(text), _) => answering.asked(&text),
+            (None, Some(tokens)) => answering.asked_ids(tokens),
             (None, None) => bail!("no prompt"),
-        };
-        let text = if self.chat { self.in_template(checkpoint, &text)? } else { text };
-        let tokenizer = tokenizer.context("a text prompt needs a tokenizer.json in the checkpoint")?;
-        let ids = tokenizer.encode(&text)?.into_iter().map(i64::from).collect();
-        Ok((text, ids))
+        }
     }
 
-    fn in_template(&self, checkpoint: &Checkpoint, text: &str) -> Result<String> {
-        let template = ChatTemplate::load(&checkpoint.folder)?;
-        let system = self.system.iter().map(|system| Message::new("system", system));
-        let messages: Vec<_> = system.chain([Message::new("user", text)]).collect();
-        Ok(template.render(&messages, true)?)
-    }
-
-    fn generate(&self, model: &Model, checkpoint: &Checkpoint, tokenizer: Option<&Tokenizer>, ids: Vec<i64>) -> Result<Vec<Trace>> {
-        let decode = |tokens: &[i64]| tokenizer.and_then(|tokenizer| text_of(tokenizer, tokens).ok()).unwrap_or_default();
-        let stop = |tokens: &[i64]| self.stop.iter().any(|stop| decode(tokens).contains(stop.as_str()));
-        let options = Options {
+    fn settings(&self, checkpoint: &Checkpoint, tokenizer: Option<&Tokenizer>) -> Result<Settings> {
+        let config = &checkpoint.config;
+        if TraceKind::any(&self.traces, TraceKind::Judged) && tokenizer.is_none() {
+            bail!("--traces judged asks the model in words: it needs a tokenizer.json in the checkpoint");
+        }
+        let middle = || vec![config.num_hidden_layers / 2];
+        Ok(Settings {
+            name: self.model.model.clone(),
+            samples: self.samples,
             max_new_tokens: self.max_new_tokens,
-            samples: self.samples + usize::from(self.greedy_beside()),
-            greedy_first: self.greedy_beside(),
             sampling: self.sampling(),
             seed: self.seed,
+            stop: self.stop.clone(),
             stop_ids: self.stop_ids(checkpoint, tokenizer)?,
-            banned_ids: tokenizer.map(|tokenizer| tokenizer.unused_ids(checkpoint.config.vocab_size)).unwrap_or_default(),
+            banned_ids: tokenizer.map(|tokenizer| tokenizer.unused_ids(config.vocab_size)).unwrap_or_default(),
+            begin: config.bos_token_id.or(config.eos_token_ids.first().copied()),
             top_logprobs: if self.json { self.top_logprobs } else { 0 },
-            stop_when: if self.stop.is_empty() { None } else { Some(&stop) },
-        };
-        Ok(generate(model, &[ids], &options)?.remove(0))
+            traces: self.traces.clone(),
+            hidden_layers: self.hidden_layers.clone().unwrap_or_else(middle),
+            prompts_at_a_time: 1,
+        })
     }
 
     fn stop_ids(&self, checkpoint: &Checkpoint, tokenizer: Option<&Tokenizer>) -> Result<Vec<i64>> {
@@ -174,59 +175,27 @@ impl GenerateArgs {
         Ok(ids)
     }
 
-    fn print(&self, prompt: &str, traces: &[Trace], tokenizer: Option<&Tokenizer>, seconds: f64) -> Result<()> {
-        let texts = traces.iter().map(|trace| self.response(trace, tokenizer)).collect::<Result<Vec<_>>>()?;
-        if self.json {
-            return output::json(&self.record(prompt, traces, &texts, seconds));
-        }
-        for (index, text) in texts.iter().enumerate() {
-            if texts.len() > 1 {
+    fn print_record(&self, answering: &Answering) -> Result<()> {
+        let records = match (self.text()?, &self.tokens) {
+            (Some(text), None) => answering.answer(&[text])?,
+            _ => answering.answer_asked(&[self.asked(answering)?])?,
+        };
+        records.iter().try_for_each(output::json)
+    }
+
+    fn print_text(&self, answering: &Answering) -> Result<()> {
+        let asked = self.asked(answering)?;
+        let start = Instant::now();
+        let traces = answering.traces(&[asked], false)?.concat();
+        let seconds = start.elapsed().as_secs_f64();
+        for (index, trace) in traces.iter().enumerate() {
+            if traces.len() > 1 {
                 output::line(format!("--- sample {}", index + 1))?;
             }
-            output::line(text)?;
+            output::line(answering.response(trace)?)?;
         }
         let tokens: usize = traces.iter().map(|trace| trace.tokens.len()).sum();
         output::say(format!("{tokens} tokens in {seconds:.2} s ({:.2} tokens/s, prefill included)", tokens as f64 / seconds));
         Ok(())
     }
-
-    /// The response's text, cut at the first stop string.
-    fn response(&self, trace: &Trace, tokenizer: Option<&Tokenizer>) -> Result<String> {
-        let Some(tokenizer) = tokenizer else { return Ok(format!("{:?}", trace.tokens)) };
-        let text = text_of(tokenizer, &trace.tokens)?;
-        let cut = self.stop.iter().filter_map(|stop| text.find(stop.as_str())).min().unwrap_or(text.len());
-        Ok(text[..cut].to_owned())
-    }
-
-    fn record(&self, prompt: &str, traces: &[Trace], texts: &[String], seconds: f64) -> Record {
-        let first = &traces[0];
-        let sample = |(trace, text): (&Trace, &String)| Sample {
-            text: text.clone(),
-            tokens: Some(trace.tokens.clone()),
-            token_logprobs: Some(trace.logprobs.clone()),
-            token_entropies: Some(trace.entropies.clone()),
-            ..Sample::default()
-        };
-        Record {
-            id: self.id(prompt),
-            prompt: prompt.to_owned(),
-            response: texts[0].clone(),
-            tokens: Some(first.tokens.clone()),
-            token_logprobs: Some(first.logprobs.clone()),
-            token_entropies: Some(first.entropies.clone()),
-            top_logprobs: Some(first.top_logprobs.clone()),
-            samples: traces.iter().zip(texts).skip(1).map(sample).collect(),
-            source: Some(json!({
-                "model": self.model.model, "seed": self.seed, "samples": self.samples, "max_new_tokens": self.max_new_tokens,
-                "temperature": self.sampling().temperature, "top_k": self.top_k, "top_p": self.top_p, "min_p": self.min_p,
-                "repetition_penalty": self.repetition_penalty, "seconds": seconds,
-            })),
-            ..Record::default()
-        }
-    }
-}
-
-fn text_of(tokenizer: &Tokenizer, tokens: &[i64]) -> Result<String> {
-    let ids: Vec<u32> = tokens.iter().filter_map(|&id| u32::try_from(id).ok()).collect();
-    Ok(tokenizer.decode(&ids)?)
 }

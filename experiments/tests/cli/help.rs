@@ -3,7 +3,7 @@
 use crate::support::outcome::ended;
 use crate::support::{coppice, done, stderr, stdout, words};
 
-const COMMANDS: [&str; 18] = [
+const COMMANDS: [&str; 22] = [
     "",
     "doctor",
     "pull",
@@ -20,6 +20,10 @@ const COMMANDS: [&str; 18] = [
     "detect score",
     "detect bench",
     "detect list",
+    "detect calibrate",
+    "detect data",
+    "detect collect",
+    "detect judge",
     "run",
     "report",
 ];

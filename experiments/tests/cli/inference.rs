@@ -148,7 +148,13 @@ fn a_record_is_what_detect_reads() {
     let input = folder.write("records.jsonl", format!("{record}\n"));
     done(&mut coppice(["detect", "score", "--input", &input, "--output", &folder.arg("verdicts.jsonl")]));
     let verdict = &folder.lines("verdicts.jsonl")[0];
-    assert_eq!(verdict["missing"], serde_json::json!({}));
+    let found: Vec<&str> =
+        ["msp", "perplexity", "mean_token_entropy", "exact_match_rate", "semantic_entropy", "degmat", "selfcheck_ngram_max"].to_vec();
+    found.iter().for_each(|score| assert!(verdict["scores"][score].is_number(), "{score}: {verdict}"));
+    for (score, lacks) in verdict["missing"].as_object().unwrap() {
+        let asked = ["hidden", "attention", "judged", "unconditional_logprobs", "variants", "an entailment model"];
+        assert!(asked.iter().any(|part| lacks.as_str().unwrap().contains(part)), "{score} lacks {lacks}, which generate gives");
+    }
     let total: f64 = numbers(&record["token_logprobs"]).iter().sum();
     assert!(
         (verdict["scores"]["msp"].as_f64().unwrap() + total.exp() - 1.0).abs() < 1e-9 || verdict["scores"]["msp"].as_f64() == Some(-total)

@@ -1,9 +1,11 @@
 //! The command line as users meet it: every test runs the built `coppice` and looks at its exit code, its two streams and its files.
 
+mod answering;
 mod bad_checkpoints;
 mod bad_input;
 mod bad_recipes;
 mod calibrating;
+mod collecting;
 mod comparing;
 mod detecting;
 mod full_disk;
@@ -11,6 +13,7 @@ mod help;
 mod inference;
 mod inspecting;
 mod interruption;
+mod judging;
 mod killing;
 mod launching;
 mod merging;

@@ -4,9 +4,15 @@ mod bench;
 mod calibrate;
 mod calibrated;
 mod calibrator;
+mod collect;
 mod data;
+mod engine;
+mod journal;
+mod judge;
+mod ledger;
 mod list;
 mod score;
+mod server;
 mod setup;
 
 use std::fs::File;
@@ -30,11 +36,13 @@ pub struct DetectArgs {
 
 #[derive(Debug, Subcommand)]
 enum DetectCommand {
-    Score(score::DetectScoreArgs),
-    Bench(bench::DetectBenchArgs),
+    Score(Box<score::DetectScoreArgs>),
+    Bench(Box<bench::DetectBenchArgs>),
     Calibrate(Box<calibrate::DetectCalibrateArgs>),
     Data(data::DetectDataArgs),
     List(list::DetectListArgs),
+    Collect(Box<collect::DetectCollectArgs>),
+    Judge(Box<judge::DetectJudgeArgs>),
 }
 
 impl DetectArgs {
@@ -46,6 +54,8 @@ impl DetectArgs {
             DetectCommand::Calibrate(arguments) => arguments.run(),
             DetectCommand::Data(arguments) => arguments.run(),
             DetectCommand::List(arguments) => arguments.run(),
+            DetectCommand::Collect(arguments) => arguments.run(),
+            DetectCommand::Judge(arguments) => arguments.run(),
         }
     }
 }

@@ -2,16 +2,18 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use coppice_detect::Setup;
 use coppice_detect::encoder::{open_entailment, open_similarity};
-use coppice_detect::entailment::{Cached, Entailment, Table};
+use coppice_detect::entailment::{Cached, Entailment, Served, Table};
+use coppice_detect::server::Judge;
 use coppice_detect::setup::Equivalence;
 use coppice_detect::similarity::{HiddenStates, NormalisedExactMatch, RougeL, Similarity, TokenJaccard};
 
+use super::server::RemoteArgs;
 use crate::output;
 
 const NAMES: &str = "exact_match, jaccard, rouge_l, hidden";
@@ -36,10 +38,12 @@ pub(super) struct SetupArgs {
     /// The threshold of `--equivalence`, 0 to 1; default 0.5 where words are compared, none for hidden and encoders.
     #[arg(long, value_name = "T")]
     equivalence_threshold: Option<f64>,
-    /// A classifier of entailment, neutral and contradiction: BERT, RoBERTa, DeBERTa-v2/v3 or ModernBERT; or its judgements, lines of
-    /// {"premise", "hypothesis", "entailment", "neutral", "contradiction"}.
-    #[arg(long, value_name = "DIR|FILE.jsonl")]
-    nli: Option<PathBuf>,
+    /// Who judges entailment: a classifier of it (BERT, RoBERTa, DeBERTa-v2/v3 or ModernBERT); judgements made elsewhere, lines of {"premise",
+    /// "hypothesis", "entailment", "neutral", "contradiction"}; or a language model at a server.
+    #[arg(long, value_name = "DIR|FILE.jsonl|URL")]
+    nli: Option<String>,
+    #[command(flatten)]
+    remote: RemoteArgs,
 }
 
 impl SetupArgs {
@@ -50,9 +54,18 @@ impl SetupArgs {
             similarity: similarity("--similarity", &self.similarity)?,
             graph: similarity("--graph-similarity", &self.graph_similarity)?,
             equivalence,
-            entailment: self.nli.as_deref().map(entailment).transpose()?,
+            entailment: self.nli.as_ref().map(|nli| self.entailment(nli)).transpose()?,
             ..Setup::default()
         })
+    }
+
+    /// A judge at a server, where its name is an address; else one by path. Pairs are asked about once while they are remembered.
+    fn entailment(&self, nli: &str) -> Result<Box<dyn Entailment>> {
+        if !nli.starts_with("http://") && !nli.starts_with("https://") {
+            return entailment(Path::new(nli));
+        }
+        let judge = Judge::new(self.remote.open(nli)?, !self.remote.no_logprobs, 0);
+        Ok(Box::new(Cached::new(Box::new(Served::new(judge, self.remote.concurrency())), REMEMBERED_BYTES)))
     }
 
     fn equivalence(&self) -> Result<Equivalence> {
@@ -62,7 +75,7 @@ impl SetupArgs {
             other => return Ok(Equivalence::Similar { threshold: self.threshold(other)?, by: similarity("--equivalence", other)? }),
         };
         if self.nli.is_none() {
-            bail!("--equivalence {} needs a model: give --nli DIR|FILE.jsonl", self.equivalence);
+            bail!("--equivalence {} needs a model: give --nli DIR|FILE.jsonl|URL", self.equivalence);
         }
         if self.equivalence_threshold.is_some() {
             bail!("--equivalence {} takes no --equivalence-threshold: the likeliest relation decides", self.equivalence);
@@ -82,11 +95,15 @@ impl SetupArgs {
     }
 }
 
-/// Says on stderr how many texts did not fit a model.
+/// Says on stderr how many texts did not fit a model, and how many judgements were unclear.
 pub(super) fn tell_truncated(setup: &Setup) {
     let truncated = setup.truncated();
     if truncated > 0 {
         output::say(format!("{truncated} texts or pairs were longer than the comparing models take, and were cut"));
+    }
+    let unclear = setup.entailment.as_ref().map_or(0, |judge| judge.unclear());
+    if unclear > 0 {
+        output::say(format!("{unclear} pairs got no clear judgement from the server's model, and count as neutral"));
     }
 }
 

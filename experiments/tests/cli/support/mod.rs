@@ -3,6 +3,8 @@
 pub(crate) mod checkpoint;
 pub(crate) mod folder;
 pub(crate) mod hub;
+#[path = "../../../../detect/tests/support/openai.rs"]
+pub(crate) mod openai;
 pub(crate) mod outcome;
 pub(crate) mod pickle;
 pub(crate) mod recipe;
