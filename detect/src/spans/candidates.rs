@@ -1,10 +1,12 @@
 //! What is likely to be made up when anything is: names, numbers and dates, found by how they are written.
 //!
-//! Capitals decide on names, so that scripts without them have none, and month names are English.
+//! Capitals decide on names, so that scripts without them have none.
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
+
+use super::dates::{date, is_digits};
 
 /// What a span holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,9 +20,6 @@ pub enum Kind {
     Date,
 }
 
-const MONTHS: [&str; 12] =
-    ["January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November", "December"];
-
 /// Words within names that are not capitalised.
 const WITHIN_NAMES: [&str; 11] = ["of", "the", "de", "la", "du", "von", "van", "der", "di", "da", "del"];
 
@@ -28,11 +27,13 @@ const WITHIN_NAMES: [&str; 11] = ["of", "the", "de", "la", "du", "von", "van", "
 const SCALES: [&str; 6] = ["hundred", "thousand", "million", "billion", "trillion", "percent"];
 
 /// Words that are capitalised for beginning a sentence.
-const BEGINNINGS: [&str; 58] = [
+const BEGINNINGS: [&str; 87] = [
     "the", "a", "an", "he", "she", "it", "they", "we", "you", "this", "that", "these", "those", "his", "her", "its", "their", "our", "my",
-    "your", "in", "on", "at", "by", "for", "from", "with", "as", "of", "to", "under", "there", "here", "when", "while", "after", "before",
-    "during", "since", "although", "though", "because", "however", "but", "and", "or", "if", "what", "who", "where", "why", "how", "which",
-    "yes", "no", "not", "some", "one",
+    "your", "in", "on", "at", "by", "for", "from", "with", "as", "of", "to", "under", "over", "into", "about", "between", "among",
+    "through", "there", "here", "when", "while", "after", "before", "during", "until", "since", "although", "though", "because", "however",
+    "but", "and", "or", "so", "if", "then", "thus", "also", "what", "who", "where", "why", "how", "which", "yes", "no", "not", "some",
+    "any", "many", "most", "all", "both", "each", "every", "several", "few", "other", "another", "nobody", "everyone", "someone", "one",
+    "today", "overall", "finally", "first",
 ];
 
 /// A word of a sentence, without the marks around it.
@@ -48,10 +49,15 @@ struct Word<'a> {
 /// Names, numbers and dates of the sentence at `sentence` of `text`, in order and apart from each other, as byte ranges.
 pub(super) fn candidates(text: &str, sentence: &Range<usize>) -> Vec<(Range<usize>, Kind)> {
     let words = split(text, sentence);
-    let (mut found, mut at) = (Vec::new(), 0);
+    let begins = usize::from(is_item(text, &words));
+    let (mut found, mut at) = (Vec::new(), begins);
     while at < words.len() {
         let here = &words[at..];
-        let read = [(date(here), Kind::Date), (number(here), Kind::Number), (name(here, at == 0), Kind::Name)];
+        let read = [
+            (date(|word| here.get(word).map(|word| word.text)), Kind::Date),
+            (number(here), Kind::Number),
+            (name(here, at == begins), Kind::Name),
+        ];
         let (length, kind) = read.into_iter().find(|(length, _)| *length > 0).unwrap_or((0, Kind::Name));
         if length > 0 {
             found.push((here[0].range.start..here[length - 1].range.end, kind));
@@ -67,6 +73,11 @@ fn split<'a>(text: &'a str, sentence: &Range<usize>) -> Vec<Word<'a>> {
     part.split_whitespace().filter_map(|raw| bare(raw, offset(raw))).collect()
 }
 
+/// Whether the words begin with the number of an item of a list.
+fn is_item(text: &str, words: &[Word<'_>]) -> bool {
+    matches!(words, [first, _, ..] if is_digits(first.text) && text[first.range.end..].starts_with(['.', ')']))
+}
+
 /// A word without its marks and without a possessive ending; `None` of marks alone.
 fn bare(raw: &str, offset: usize) -> Option<Word<'_>> {
     let inner = raw.trim_matches(|c: char| !c.is_alphanumeric() && !matches!(c, '$' | '€' | '£' | '%'));
@@ -76,44 +87,6 @@ fn bare(raw: &str, offset: usize) -> Option<Word<'_>> {
     let start = offset + before;
     let closes = behind.chars().any(|c| c != '.');
     (!text.is_empty()).then(|| Word { range: start..start + text.len(), text, opens: before > 0, closes })
-}
-
-/// How many words are a date: `14 March 1879`, `March 14, 1879`, `March`, `1879-03-14`, `1879`, `1870s`.
-fn date(words: &[Word<'_>]) -> usize {
-    let is = |at: usize, what: fn(&str) -> bool| words.get(at).is_some_and(|word| what(word.text));
-    let (before, month) = (usize::from(is(0, is_day) && is(1, is_month)), is(0, is_month) || is(0, is_day) && is(1, is_month));
-    if !month {
-        return usize::from(is(0, is_year) || is(0, is_whole_date));
-    }
-    let after = before + 1;
-    let day = usize::from(before == 0 && is(after, is_day));
-    after + day + usize::from(is(after + day, is_year))
-}
-
-fn is_month(word: &str) -> bool {
-    MONTHS.contains(&word)
-}
-
-fn is_day(word: &str) -> bool {
-    let digits = ["st", "nd", "rd", "th"].iter().find_map(|ending| word.strip_suffix(ending)).unwrap_or(word);
-    is_digits(digits) && digits.parse::<u8>().is_ok_and(|day| (1..=31).contains(&day))
-}
-
-fn is_year(word: &str) -> bool {
-    let digits = word.strip_suffix('s').unwrap_or(word);
-    digits.len() == 4 && is_digits(digits) && digits.parse::<u16>().is_ok_and(|year| (1000..2100).contains(&year))
-}
-
-/// Three numbers between hyphens, slashes or full stops, one of them a year.
-fn is_whole_date(word: &str) -> bool {
-    ['-', '/', '.'].into_iter().any(|mark| {
-        let parts: Vec<&str> = word.split(mark).collect();
-        parts.len() == 3 && parts.iter().all(|part| is_digits(part)) && (is_year(parts[0]) || is_year(parts[2]))
-    })
-}
-
-fn is_digits(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// How many words are a number: `3.5`, `$1,200`, `12%`, `5 million`, `4th`.
@@ -169,20 +142,16 @@ mod tests {
     }
 
     #[test]
-    fn dates_come_in_several_orders() {
-        use Kind::{Date, Number};
-        finds(
-            "on 14 March 1879 or March 14th, 1879, then May 1900",
-            &[("14 March 1879", Date), ("March 14th, 1879", Date), ("May 1900", Date)],
-        );
-        finds("1879-03-14 in the 1870s, not 2500", &[("1879-03-14", Date), ("1870s", Date), ("2500", Number)]);
-        finds("in march with 3 May flowers of June", &[("3 May", Date), ("June", Date)]);
-    }
-
-    #[test]
     fn numbers_keep_their_scale() {
         use Kind::Number;
         finds("$1,200 of 3.5 million, 12% or 4th", &[("$1,200", Number), ("3.5 million", Number), ("12%", Number), ("4th", Number)]);
+    }
+
+    #[test]
+    fn numbers_of_items_are_none_of_the_text() {
+        finds("2. The Rhine is 1,233 km long.", &[("Rhine", Kind::Name), ("1,233", Kind::Number)]);
+        finds("12) Bern", &[("Bern", Kind::Name)]);
+        finds("1984.", &[("1984", Kind::Date)]);
     }
 
     #[test]

@@ -29,13 +29,14 @@ const VERBS: [&str; 76] = [
 /// Byte ranges of the clauses of the sentence at `sentence` of `text`, in order and apart from each other: at least one, unless the sentence is
 /// blank.
 pub(super) fn clauses(text: &str, sentence: &Range<usize>) -> Vec<Range<usize>> {
-    let (mut found, mut start, mut inserted) = (Vec::new(), sentence.start, false);
     let marks = marks(text, sentence);
+    let (mut found, mut start) = (Vec::new(), sentence.start);
+    let mut clause = Clause { verb: has_verb(&text[start..marks.first().copied().unwrap_or(sentence.end)]), inserted: false };
     for (&mark, &next) in marks.iter().zip(marks.iter().skip(1).chain([&sentence.end])) {
-        let (before, after) = (&text[start..mark], &text[mark + 1..next]);
-        let cut = cut(before, after, text[mark..].starts_with(';'), inserted);
-        inserted = !cut && (inserted || RELATIVES.contains(&first_word(after).as_str()));
-        if cut {
+        let after = &text[mark + 1..next];
+        let ends = text[mark..].starts_with(';') || clause.ends_before(after);
+        clause.go_on(after, ends);
+        if ends {
             found.extend(trimmed(text, start..mark));
             start = mark + 1 + conjunction(&text[mark + 1..sentence.end]);
         }
@@ -44,14 +45,32 @@ pub(super) fn clauses(text: &str, sentence: &Range<usize>) -> Vec<Range<usize>> 
     found
 }
 
-/// Whether a clause ends between `before` and `after`, which reaches to the next mark: `inserted` says that a relative clause stands in `before`,
-/// whose subject has no verb yet.
-fn cut(before: &str, after: &str, semicolon: bool, inserted: bool) -> bool {
-    let first = first_word(after);
-    let leads = CONJUNCTIONS.contains(&first.as_str()) || SUBORDINATORS.contains(&first.as_str());
-    let relative = RELATIVES.contains(&first.as_str());
-    let apart = (relative || leads && has_verb(after)) && has_verb(before);
-    semicolon || apart || inserted && !leads && !relative
+/// What is known of the clause so far.
+struct Clause {
+    /// It has a verb.
+    verb: bool,
+    /// A relative clause stands in it whose subject has no verb yet.
+    inserted: bool,
+}
+
+impl Clause {
+    /// Whether it ends before a comma and `after`, which reaches to the next mark.
+    fn ends_before(&self, after: &str) -> bool {
+        let (first, relative) = (first_word(after), is_relative(after));
+        let leads = CONJUNCTIONS.contains(&first.as_str()) || SUBORDINATORS.contains(&first.as_str());
+        let apart = self.verb && (relative || leads && has_verb(after));
+        apart || self.inserted && !leads && !relative
+    }
+
+    /// Takes in `after`, which begins another clause where this one ends.
+    fn go_on(&mut self, after: &str, ends: bool) {
+        self.inserted = !ends && (self.inserted || is_relative(after));
+        self.verb = has_verb(after) || !ends && self.verb;
+    }
+}
+
+fn is_relative(piece: &str) -> bool {
+    RELATIVES.contains(&first_word(piece).as_str())
 }
 
 /// Places of commas and semicolons that white space and more of the sentence follow.

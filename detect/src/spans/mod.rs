@@ -6,6 +6,7 @@
 
 mod candidates;
 mod clauses;
+mod dates;
 mod offsets;
 mod support;
 mod traces;
