@@ -24,6 +24,7 @@ pub mod sentences;
 pub mod server;
 pub mod setup;
 pub mod similarity;
+pub mod spans;
 pub mod stream;
 pub(crate) mod text;
 pub mod verdict;

@@ -3,8 +3,13 @@
 //! Log-probabilities and entropies are of the model's raw distribution (temperature 1, whole vocabulary, before truncation, penalties and
 //! masks), in nats. Everything but `id`, `prompt` and `response` may be absent or null. Keys this crate does not know are ignored.
 
+mod check;
+mod inconsistency;
+
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
+
+pub use inconsistency::Inconsistency;
 
 /// How far above zero a log-probability, or below zero an entropy, may stray by rounding in the model that wrote it, nats.
 pub const TOLERANCE: f64 = 1e-3;
@@ -160,59 +165,6 @@ pub struct Variant {
     pub samples: Vec<Sample>,
 }
 
-/// What makes a record contradict itself.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum Inconsistency {
-    /// A record without a name cannot be reported on.
-    #[error("`id` is empty")]
-    NoId,
-    /// Two per-token lists of one answer differ in length.
-    #[error("{first} has {first_len} entries but {second} has {second_len}; both are one entry a token")]
-    Lengths {
-        /// One list.
-        first: String,
-        /// Its length.
-        first_len: usize,
-        /// The other.
-        second: String,
-        /// Its length.
-        second_len: usize,
-    },
-    /// NaN or infinite.
-    #[error("{field}[{index}] is {value}, not a finite number")]
-    NotFinite {
-        /// The list.
-        field: String,
-        /// Where in it.
-        index: usize,
-        /// What stands there.
-        value: f64,
-    },
-    /// A probability above one.
-    #[error("{field}[{index}] is {value}: a log-probability is at most 0")]
-    PositiveLogprob {
-        /// The list.
-        field: String,
-        /// Where in it.
-        index: usize,
-        /// What stands there.
-        value: f64,
-    },
-    /// A negative entropy.
-    #[error("{field}[{index}] is {value}: an entropy is at least 0")]
-    NegativeEntropy {
-        /// The list.
-        field: String,
-        /// Where in it.
-        index: usize,
-        /// What stands there.
-        value: f64,
-    },
-    /// A label that is neither right nor wrong.
-    #[error("`label` is {0}; it is 1 for a wrong response and 0 for a right one")]
-    Label(u8),
-}
-
 impl Record {
     /// Whether the response is labelled wrong; `None` without a label.
     pub fn wrong(&self) -> Option<bool> {
@@ -223,109 +175,6 @@ impl Record {
     pub fn sample_texts(&self) -> Vec<&str> {
         self.samples.iter().map(|sample| sample.text.as_str()).collect()
     }
-
-    /// Checks what the types cannot: lists of one answer agree in length, numbers are finite, log-probabilities are at most and entropies at
-    /// least 0 (within [`TOLERANCE`]), the label is 0 or 1.
-    ///
-    /// # Errors
-    /// The first [`Inconsistency`], naming the field and the place.
-    pub fn check(&self) -> Result<(), Inconsistency> {
-        if self.id.is_empty() {
-            return Err(Inconsistency::NoId);
-        }
-        if let Some(label) = self.label.filter(|&label| label > 1) {
-            return Err(Inconsistency::Label(label));
-        }
-        self.traces().check("")?;
-        check_samples(&self.samples, "")?;
-        self.variants.iter().enumerate().try_for_each(|(index, variant)| check_samples(&variant.samples, &format!("variants[{index}].")))
-    }
-
-    fn traces(&self) -> Traces<'_> {
-        Traces {
-            tokens: self.tokens.as_deref(),
-            logprobs: self.token_logprobs.as_deref(),
-            entropies: self.token_entropies.as_deref(),
-            alternatives: self.top_logprobs.as_deref(),
-        }
-    }
-}
-
-/// The per-token lists of one answer.
-struct Traces<'a> {
-    tokens: Option<&'a [i64]>,
-    logprobs: Option<&'a [f64]>,
-    entropies: Option<&'a [f64]>,
-    alternatives: Option<&'a [Vec<(i64, f64)>]>,
-}
-
-impl Traces<'_> {
-    fn check(&self, place: &str) -> Result<(), Inconsistency> {
-        self.check_lengths(place)?;
-        check_logprobs(&format!("{place}token_logprobs"), self.logprobs.unwrap_or_default().iter().copied())?;
-        check_entropies(&format!("{place}token_entropies"), self.entropies.unwrap_or_default())?;
-        for (index, alternatives) in self.alternatives.unwrap_or_default().iter().enumerate() {
-            check_logprobs(&format!("{place}top_logprobs[{index}]"), alternatives.iter().map(|&(_, logprob)| logprob))?;
-        }
-        Ok(())
-    }
-
-    fn check_lengths(&self, place: &str) -> Result<(), Inconsistency> {
-        let present: Vec<(&str, usize)> = [
-            ("tokens", self.tokens.map(<[_]>::len)),
-            ("token_logprobs", self.logprobs.map(<[_]>::len)),
-            ("token_entropies", self.entropies.map(<[_]>::len)),
-            ("top_logprobs", self.alternatives.map(<[_]>::len)),
-        ]
-        .into_iter()
-        .filter_map(|(name, len)| Some((name, len?)))
-        .collect();
-        match present.windows(2).find(|pair| pair[0].1 != pair[1].1) {
-            None => Ok(()),
-            Some(pair) => Err(Inconsistency::Lengths {
-                first: format!("{place}{}", pair[0].0),
-                first_len: pair[0].1,
-                second: format!("{place}{}", pair[1].0),
-                second_len: pair[1].1,
-            }),
-        }
-    }
-}
-
-fn check_samples(samples: &[Sample], place: &str) -> Result<(), Inconsistency> {
-    samples.iter().enumerate().try_for_each(|(index, sample)| {
-        let traces = Traces {
-            tokens: sample.tokens.as_deref(),
-            logprobs: sample.token_logprobs.as_deref(),
-            entropies: sample.token_entropies.as_deref(),
-            alternatives: None,
-        };
-        traces.check(&format!("{place}samples[{index}]."))
-    })
-}
-
-fn check_logprobs(field: &str, logprobs: impl Iterator<Item = f64>) -> Result<(), Inconsistency> {
-    for (index, value) in logprobs.enumerate() {
-        check_finite(field, index, value)?;
-        if value > TOLERANCE {
-            return Err(Inconsistency::PositiveLogprob { field: field.to_owned(), index, value });
-        }
-    }
-    Ok(())
-}
-
-fn check_entropies(field: &str, entropies: &[f64]) -> Result<(), Inconsistency> {
-    for (index, &value) in entropies.iter().enumerate() {
-        check_finite(field, index, value)?;
-        if value < -TOLERANCE {
-            return Err(Inconsistency::NegativeEntropy { field: field.to_owned(), index, value });
-        }
-    }
-    Ok(())
-}
-
-fn check_finite(field: &str, index: usize, value: f64) -> Result<(), Inconsistency> {
-    if value.is_finite() { Ok(()) } else { Err(Inconsistency::NotFinite { field: field.to_owned(), index, value }) }
 }
 
 /// Reads a list, null meaning an empty one.

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::calibration::{Calibrator, Threshold};
 use crate::record::Record;
 use crate::scores::{Case, Missing, Scorer};
+use crate::spans::{Part, Parts, Span, parts};
 
 /// What is known about one response.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -20,10 +20,13 @@ pub struct Verdict {
     pub missing: BTreeMap<String, String>,
     /// Calibrated probability that the response is wrong; null without a calibrator.
     pub probability_wrong: Option<f64>,
-    /// Verdicts on single claims; none are taken apart yet.
-    pub claims: Vec<Value>,
-    /// Suspect spans of the response; none are marked yet.
-    pub spans: Vec<Value>,
+    /// The response's sentences, with scores of their own; only where [`Verdict::with_parts`] was asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub sentences: Vec<Part>,
+    /// The claims of its sentences, likewise.
+    pub claims: Vec<Part>,
+    /// Its names, numbers and dates, likewise.
+    pub spans: Vec<Span>,
     /// The probability from which the response is flagged; null without a calibrator.
     pub threshold: Option<f64>,
     /// What to do with the response.
@@ -68,6 +71,14 @@ pub(crate) fn finite_score(scorer: &dyn Scorer, case: &Case<'_>) -> Result<f64, 
 }
 
 impl Verdict {
+    /// The verdict with the parts of the response, scored one by one; `missing` says what their scores lack.
+    #[must_use]
+    pub fn with_parts(mut self, case: &Case<'_>) -> Self {
+        let Parts { sentences, claims, spans, missing } = parts(case);
+        self.missing.extend(missing);
+        Self { sentences, claims, spans, ..self }
+    }
+
     /// The verdict with the calibrator's probability and decision. Where the calibrator's score is missing, the probability stays null and the
     /// decision [`Decision::Review`]; `evidence` says so, and `missing` says why. It also says what the decision promises, and when the score
     /// lies outside of the range that was calibrated on.

@@ -110,6 +110,9 @@ pub enum Missing {
     /// The field is there but has no entries.
     #[error("a non-empty {0}")]
     Entries(&'static str),
+    /// The field is there but is no probability.
+    #[error("a {0} from 0 to 1")]
+    Probability(&'static str),
     /// Too few samples.
     #[error("samples (at least {needed} needed, {found} found)")]
     Samples {

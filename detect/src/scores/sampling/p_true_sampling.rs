@@ -18,10 +18,6 @@ impl Scorer for PTrueSampling {
 
     fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
         let judged = case.record.judged.as_ref().and_then(|judged| judged.p_true_sampling);
-        let probability = judged.ok_or(Missing::Field(inputs::P_TRUE_SAMPLING))?;
-        if !(0.0..=1.0).contains(&probability) {
-            return Err(Missing::Field("a judged.p_true_sampling from 0 to 1"));
-        }
-        Ok(-probability.max(f64::MIN_POSITIVE).ln())
+        Ok(-inputs::probability(judged, inputs::P_TRUE_SAMPLING)?.max(f64::MIN_POSITIVE).ln())
     }
 }

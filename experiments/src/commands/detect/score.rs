@@ -30,6 +30,9 @@ pub(super) struct DetectScoreArgs {
     /// Calibrator (`coppice detect calibrate` makes it): fills in probability, threshold, verdict and evidence.
     #[arg(long, value_name = "F.json")]
     calibrator: Option<PathBuf>,
+    /// Take responses apart: sentences, claims, names, numbers and dates, each with its place (characters), scores and support by the samples.
+    #[arg(long)]
+    spans: bool,
     #[command(flatten)]
     setup: SetupArgs,
     /// Replace the output if it exists.
@@ -53,7 +56,7 @@ impl DetectScoreArgs {
             check_interrupt().map_err(|_| Interrupted::NothingWritten)?;
             lines.push(match item {
                 Ok(record) => {
-                    let verdict = decided(score_case(&Case::with(record, &setup), &scorers), calibrator.as_ref());
+                    let verdict = decided(self.verdict(&Case::with(record, &setup), &scorers), calibrator.as_ref());
                     scored.extend(calibrator.as_ref().and_then(|calibrator| verdict.scores.get(&calibrator.score)));
                     serde_json::to_value(verdict)?
                 }
@@ -70,6 +73,11 @@ impl DetectScoreArgs {
             output::line(format!("{} verdicts, {failed} failed: {}", items.len() - failed, self.output.display()))?;
         }
         Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
+    }
+
+    fn verdict(&self, case: &Case<'_>, scorers: &[&dyn Scorer]) -> Verdict {
+        let verdict = score_case(case, scorers);
+        if self.spans { verdict.with_parts(case) } else { verdict }
     }
 
     /// The scores asked for, and the one that the calibrator reads.
