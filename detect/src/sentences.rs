@@ -34,6 +34,11 @@ pub fn sentences(text: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// The sentences themselves.
+pub fn parts(text: &str) -> impl Iterator<Item = &str> {
+    sentences(text).into_iter().map(|range| &text[range])
+}
+
 /// Where the sentence that began at `start` ends, if the mark at `place` ends it: after closing quotes and brackets.
 fn ends_at(text: &str, start: usize, place: usize, mark: char) -> Option<usize> {
     if matches!(mark, '。' | '！' | '？') {
@@ -104,6 +109,14 @@ mod tests {
         splits("One. Two! Three? Four", &["One.", "Two!", "Three?", "Four"]);
         splits("  Really?!  Yes...  Then so be it.\t", &["Really?!", "Yes...", "Then so be it."]);
         splits("東京です。大阪です。", &["東京です。", "大阪です。"]);
+    }
+
+    #[test]
+    fn abbreviations_quotes_and_lines_at_once() {
+        let text = "Dr. who? He said \"No.\" It was 3.5 km, e.g. there\nNext line… “Yes!”";
+        let expected = ["Dr. who?", "He said \"No.\"", "It was 3.5 km, e.g. there", "Next line…", "“Yes!”"];
+        assert_eq!(parts(text).collect::<Vec<_>>(), expected);
+        assert_eq!(parts(" \n ").count(), 0);
     }
 
     #[test]

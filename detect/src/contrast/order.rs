@@ -6,7 +6,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::{Prompt, Variation, draw};
 use crate::record::Variant;
-use crate::text::sentences;
+use crate::sentences::parts;
 
 /// Beginnings of a clause that may as well stand at the end of its question.
 const CLAUSES: [&str; 10] = ["In ", "On ", "At ", "During ", "After ", "Before ", "Since ", "According to ", "For ", "From "];
@@ -52,7 +52,7 @@ fn is_option(line: &str) -> bool {
 
 /// The sentences before the last one shuffled; `None` below two, or where lines matter.
 fn context(question: &str, rng: &mut ChaCha8Rng) -> Option<String> {
-    let mut all: Vec<&str> = sentences(question).collect();
+    let mut all: Vec<&str> = parts(question).collect();
     let last = all.pop().filter(|_| all.len() > 1 && !question.contains('\n'))?;
     all.shuffle(rng);
     all.push(last);

@@ -2,7 +2,7 @@
 
 use super::luq::without_neutral;
 use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
-use crate::text::sentences;
+use crate::sentences::parts;
 
 /// Mean over the response's sentences of the mean over samples of p(contradiction) / (p(entailment) + p(contradiction)), the sentence as the
 /// premise and the whole sample as the hypothesis, the order in which SelfCheckGPT hands them to its model.
@@ -23,7 +23,7 @@ impl Scorer for SelfcheckNli {
         inputs::samples(case.record, 1)?;
         let samples = case.record.sample_texts();
         let pairs: Vec<(&str, &str)> =
-            sentences(&case.record.response).flat_map(|sentence| samples.iter().map(move |&sample| (sentence, sample))).collect();
+            parts(&case.record.response).flat_map(|sentence| samples.iter().map(move |&sample| (sentence, sample))).collect();
         if pairs.is_empty() {
             return Err(Missing::Entries("response"));
         }

@@ -1,12 +1,13 @@
 //! How surprising the response's n-grams are to a model that counted the n-grams of the response and its samples.
 //!
 //! As in SelfCheckGPT 0.1.7: no smoothing; sentences are padded on the left, so that each token ends one n-gram; the share of an n-gram is its
-//! count over all n-grams. There spaCy finds sentences and tokens, here white space, letters and digits do (`text`).
+//! count over all n-grams. There spaCy finds sentences and tokens, here white space, letters and digits do (`sentences`, `text`).
 
 use std::rc::Rc;
 
 use crate::scores::{Card, Case, Cost, Missing, Scorer, inputs};
-use crate::text::{Vocabulary, sentences, tokens};
+use crate::sentences::parts;
+use crate::text::{Vocabulary, tokens};
 
 /// Fills the places before a sentence; no token has this number.
 const PAD: u32 = u32::MAX;
@@ -60,12 +61,12 @@ struct Answers(Vec<Vec<Vec<u32>>>);
 impl Answers {
     fn of(case: &Case<'_>) -> Result<Self, Missing> {
         let samples = inputs::samples(case.record, 1)?;
-        let response = sentences(&case.record.response).collect();
+        let response = parts(&case.record.response).collect();
         Ok(Self::new(response, samples.iter().map(|sample| sample.text.as_str())))
     }
 
     fn new<'a>(response: Vec<&'a str>, samples: impl Iterator<Item = &'a str>) -> Self {
-        let all = std::iter::once(response).chain(samples.map(|text| sentences(text).collect()));
+        let all = std::iter::once(response).chain(samples.map(|text| parts(text).collect()));
         let lower: Vec<Vec<String>> = all.map(|sentences| sentences.into_iter().map(str::to_lowercase).collect()).collect();
         let mut vocabulary = Vocabulary::default();
         Self(lower.iter().map(|text| text.iter().map(|sentence| vocabulary.number(tokens(sentence))).collect()).collect())
