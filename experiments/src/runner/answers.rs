@@ -116,8 +116,10 @@ impl Asking<'_> {
             samples: rest,
             reference: question.answers.clone(),
             label: Some(u8::from(grade != Grade::Correct)),
-            source: Some(json!({ "group": question.group, "exposures": question.total_exposures, "grade": grade,
-                                 "temperature": self.recipe.temperature, "seed": self.recipe.seed })),
+            source: Some(
+                json!({ "person": question.person, "group": question.group, "exposures": question.total_exposures, "grade": grade,
+                                 "temperature": self.recipe.temperature, "seed": self.recipe.seed }),
+            ),
             ..Record::default()
         };
         Ok(Answered { question: question.clone(), grade, record })
