@@ -39,9 +39,10 @@ impl Hardware {
         Ok(Self { matmul_rate: Some(matmul(kind, self.device)?), ..self })
     }
 
-    /// The share of the matrix-product rate that so many tokens a second reach ("MFU"), where the rate was measured.
-    pub fn utilisation(&self, tokens_per_second: f64) -> Option<f64> {
-        self.matmul_rate.map(|rate| tokens_per_second * self.flops_per_token / rate)
+    /// The share of the matrix-product rate that `ranks` processes together reach with so many tokens a second ("MFU"), where the rate of
+    /// one was measured.
+    pub fn utilisation(&self, tokens_per_second: f64, ranks: usize) -> Option<f64> {
+        self.matmul_rate.map(|rate| tokens_per_second * self.flops_per_token / (ranks as f64 * rate))
     }
 
     /// The most bytes this process ever held: tensors on a GPU, everything resident on a CPU. None where the system does not tell.
@@ -60,7 +61,8 @@ mod tests {
     #[test]
     fn utilisation_is_a_share_of_the_measured_rate() {
         let hardware = Hardware { device: Device::Cpu, flops_per_token: 6e6, matmul_rate: Some(1.2e9) };
-        assert_eq!(hardware.utilisation(100.0), Some(0.5));
-        assert_eq!(Hardware { matmul_rate: None, ..hardware }.utilisation(100.0), None);
+        assert_eq!(hardware.utilisation(100.0, 1), Some(0.5));
+        assert_eq!(hardware.utilisation(100.0, 2), Some(0.25));
+        assert_eq!(Hardware { matmul_rate: None, ..hardware }.utilisation(100.0, 1), None);
     }
 }

@@ -44,7 +44,7 @@ impl Trainer {
             expert_load: self.expert_load(step, &found.tallies)?,
             tokens_per_second,
             flops_per_second: Some(tokens_per_second * self.hardware.flops_per_token),
-            mfu: self.hardware.utilisation(tokens_per_second),
+            mfu: self.hardware.utilisation(tokens_per_second, self.ranks.size()),
             peak_memory_bytes: self.hardware.peak_memory(),
         })
     }
