@@ -141,6 +141,16 @@ fn a_prompt_in_a_file_is_the_prompt() {
     assert_eq!(from_file["tokens"], from_words["tokens"]);
 }
 
+/// What scores need that generation does not give.
+const ELSEWHERE: [&str; 2] = ["variants", "an entailment model"];
+
+/// Every score is there, or lacks one of `parts`.
+fn lacks_only(verdict: &serde_json::Value, parts: &[&str]) {
+    for (score, lacks) in verdict["missing"].as_object().unwrap() {
+        assert!(parts.iter().any(|part| lacks.as_str().unwrap().contains(part)), "{score} lacks {lacks}, which generate gives");
+    }
+}
+
 #[test]
 fn a_record_is_what_detect_reads() {
     let folder = Folder::with_model();
@@ -151,10 +161,13 @@ fn a_record_is_what_detect_reads() {
     let found: Vec<&str> =
         ["msp", "perplexity", "mean_token_entropy", "exact_match_rate", "semantic_entropy", "degmat", "selfcheck_ngram_max"].to_vec();
     found.iter().for_each(|score| assert!(verdict["scores"][score].is_number(), "{score}: {verdict}"));
-    for (score, lacks) in verdict["missing"].as_object().unwrap() {
-        let asked = ["hidden", "attention", "judged", "unconditional_logprobs", "variants", "an entailment model"];
-        assert!(asked.iter().any(|part| lacks.as_str().unwrap().contains(part)), "{score} lacks {lacks}, which generate gives");
-    }
+    let traces = ["hidden", "attention", "judged", "unconditional_logprobs", "token_renyi", "token_self_certainties"];
+    lacks_only(verdict, &[&traces[..], &ELSEWHERE].concat());
+    let traced = generate(&folder, &["--prompt", "hello", "--samples", "3", "--traces", "all"]);
+    let input = folder.write("traced.jsonl", format!("{traced}\n"));
+    done(&mut coppice(["detect", "score", "--input", &input, "--output", &folder.arg("traced-verdicts.jsonl")]));
+    // The fixture is too small a model to be asked what it thinks of its answer.
+    lacks_only(&folder.lines("traced-verdicts.jsonl")[0], &[&["judged"], &ELSEWHERE[..]].concat());
     let total: f64 = numbers(&record["token_logprobs"]).iter().sum();
     assert!(
         (verdict["scores"]["msp"].as_f64().unwrap() + total.exp() - 1.0).abs() < 1e-9 || verdict["scores"]["msp"].as_f64() == Some(-total)
