@@ -8,7 +8,10 @@
 
 pub mod bench;
 pub mod calibration;
+pub mod eigen;
 pub mod entailment;
+pub mod fitted;
+pub mod learn;
 pub mod metrics;
 pub mod reader;
 pub mod record;
