@@ -16,7 +16,9 @@ pub fn folds(groups: &Groups, positive: &[bool], n_folds: usize, seed: u64) -> V
     order.sort_by_key(|members| std::cmp::Reverse((positives(members), members.len())));
     let (mut found, mut filled) = (vec![0; groups.n_items()], vec![(0, 0); n_folds]);
     for members in order {
-        let emptiest = (0..n_folds).min_by_key(|&fold| filled[fold]).unwrap_or(0);
+        // Groups with positives go where positives are fewest, the others where items are.
+        let deal = |&fold: &usize| if positives(members) > 0 { filled[fold] } else { (filled[fold].1, 0) };
+        let emptiest = (0..n_folds).min_by_key(deal).unwrap_or(0);
         filled[emptiest].0 += positives(members);
         filled[emptiest].1 += members.len();
         members.iter().for_each(|&item| found[item] = emptiest);
@@ -38,6 +40,9 @@ mod tests {
             assert_eq!((members.len(), members.iter().filter(|&&i| positive[i]).count()), (20, 4));
         }
         assert_ne!(folds(&Groups::single(100), &positive, 5, 4), found);
+        // Positives that do not divide evenly leave the folds of one size all the same.
+        let found = folds(&Groups::single(51), &positive[10..61], 3, 0);
+        assert!((0..3).all(|fold| found.iter().filter(|&&other| other == fold).count() == 17), "{found:?}");
     }
 
     proptest! {
