@@ -8,9 +8,11 @@
 
 pub mod bench;
 pub mod calibration;
+pub mod drift;
 pub mod eigen;
 pub mod entailment;
 pub mod fitted;
+pub mod guarantee;
 pub mod learn;
 pub mod metrics;
 pub mod reader;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::calibration::Calibrator;
+use crate::calibration::{Calibrator, Threshold};
 use crate::record::Record;
 use crate::scores::{Case, Missing, Scorer};
 
@@ -69,17 +69,37 @@ pub(crate) fn finite_score(scorer: &dyn Scorer, case: &Case<'_>) -> Result<f64, 
 
 impl Verdict {
     /// The verdict with the calibrator's probability and decision. Where the calibrator's score is missing, the probability stays null and the
-    /// decision [`Decision::Review`]; `evidence` says so, and `missing` says why.
+    /// decision [`Decision::Review`]; `evidence` says so, and `missing` says why. It also says what the decision promises, and when the score
+    /// lies outside of the range that was calibrated on.
     #[must_use]
     pub fn decide(mut self, calibrator: &Calibrator) -> Self {
-        let Calibrator { score, platt, thresholds } = calibrator;
-        self.threshold = Some(thresholds.flag);
-        self.probability_wrong = self.scores.get(score).map(|&value| platt.probability(value));
+        let Calibrator { score, calibration, thresholds, .. } = calibrator;
+        self.threshold = thresholds.flag.map(|flag| flag.probability);
+        let value = self.scores.get(score).copied();
+        self.probability_wrong = value.map(|value| calibration.probability(value));
         self.verdict = self.probability_wrong.map_or(Decision::Review, |probability| thresholds.decide(probability));
         self.evidence.push(match self.probability_wrong {
             Some(probability) => format!("{score}: wrong with probability {probability:.3}"),
             None => format!("{score}, which the calibrator reads, is missing"),
         });
+        self.evidence.extend(thresholds.behind(self.verdict).and_then(|threshold| promise(self.verdict, &threshold)));
+        self.evidence.extend(value.and_then(|value| outside(calibrator, value)));
         self
     }
+}
+
+/// What the threshold behind a decision promises.
+fn promise(decision: Decision, threshold: &Threshold) -> Option<String> {
+    let (probability, guarantee) = (threshold.probability, threshold.guarantee?);
+    Some(match decision {
+        Decision::Accept => format!("at most {probability:.3}, so accepted: {}", guarantee.describe("accepted", "wrong")),
+        _ => format!("at least {probability:.3}, so flagged: {}", guarantee.describe("flagged", "right")),
+    })
+}
+
+/// A score that the calibration has not seen the like of.
+fn outside(calibrator: &Calibrator, value: f64) -> Option<String> {
+    let reference = calibrator.reference.as_ref().filter(|reference| reference.is_outside(value))?;
+    let ((low, high), score) = (reference.range(), &calibrator.score);
+    Some(format!("{score} is {value:.4}, outside of the calibration range {low:.4} to {high:.4}: the probability is an extrapolation"))
 }

@@ -1,7 +1,7 @@
 //! The benchmark and the verdicts as a user meets them.
 
 use coppice_detect::bench::{BenchError, BenchSettings, bench};
-use coppice_detect::calibration::{Calibrator, Platt, Thresholds};
+use coppice_detect::calibration::{Calibration, Calibrator, Platt};
 use coppice_detect::{Decision, Record, score_record, scores};
 use proptest::prelude::*;
 
@@ -98,7 +98,7 @@ fn without_a_calibrator_a_person_decides() {
 
 #[test]
 fn a_calibrator_decides_and_says_when_it_cannot() {
-    let calibrator = Calibrator { score: "msp".into(), platt: Platt { slope: 2.0, intercept: -4.0 }, thresholds: Thresholds::default() };
+    let calibrator = Calibrator::new("msp", Calibration::Platt(Platt { slope: 2.0, intercept: -4.0 }));
     let verdict = |logprob| score_record(&answered(1, logprob, None), scores::registry()).decide(&calibrator);
     assert_eq!([-0.5, -1.9, -3.0].map(|logprob| verdict(logprob).verdict), [Decision::Accept, Decision::Review, Decision::Flag]);
     assert_eq!(verdict(-2.0).probability_wrong, Some(0.5));

@@ -26,17 +26,32 @@ pub fn student_t(values: &[f64], confidence: f64) -> Result<Interval, MetricErro
 /// No trials, more successes than trials, a confidence outside 0 to 1.
 pub fn binomial_interval(successes: u64, trials: u64, confidence: f64) -> Result<Interval, MetricError> {
     check_confidence(confidence)?;
+    check_trials(successes, trials)?;
+    let tail = (1.0 - confidence) / 2.0;
+    let failures = trials - successes;
+    let low = if successes == 0 { 0.0 } else { beta_quantile(successes, failures + 1, tail)? };
+    let high = if failures == 0 { 1.0 } else { beta_quantile(successes + 1, failures, 1.0 - tail)? };
+    Ok(Interval { estimate: successes as f64 / trials as f64, low, high })
+}
+
+/// Upper bound of a proportion that holds with `confidence`: the one-sided bound of Clopper and Pearson (1934).
+///
+/// # Errors
+/// As [`binomial_interval`].
+pub fn binomial_upper(successes: u64, trials: u64, confidence: f64) -> Result<f64, MetricError> {
+    check_confidence(confidence)?;
+    check_trials(successes, trials)?;
+    if successes == trials { Ok(1.0) } else { beta_quantile(successes + 1, trials - successes, confidence) }
+}
+
+fn check_trials(successes: u64, trials: u64) -> Result<(), MetricError> {
     if trials == 0 {
         return Err(MetricError::Empty);
     }
     if successes > trials {
         return Err(MetricError::Setting { name: "successes", value: successes as f64, expected: "at most the number of trials" });
     }
-    let tail = (1.0 - confidence) / 2.0;
-    let failures = trials - successes;
-    let low = if successes == 0 { 0.0 } else { beta_quantile(successes, failures + 1, tail)? };
-    let high = if failures == 0 { 1.0 } else { beta_quantile(successes + 1, failures, 1.0 - tail)? };
-    Ok(Interval { estimate: successes as f64 / trials as f64, low, high })
+    Ok(())
 }
 
 /// Quantile of the beta distribution; both shapes are at least 1 here.

@@ -19,7 +19,7 @@ pub use calibration_error::{Bin, Binning, BrierParts, DEFAULT_BINS, brier, brier
 pub use clusters::{Groups, cluster_bootstrap, resample_groups};
 pub use corrections::{benjamini_hochberg, holm};
 pub use delong::{AurocDifference, auroc_variance, delong_interval, delong_test};
-pub use intervals::{binomial_interval, student_t};
+pub use intervals::{binomial_interval, binomial_upper, student_t};
 pub(crate) use ranking::Ranking;
 pub(crate) use rejection::prr_of;
 pub use rejection::{aurac, aurc, excess_aurc, prr, rejection_area, risk_coverage_curve};
@@ -110,7 +110,7 @@ pub(crate) fn check(scores: &[f64], wrong: &[bool]) -> Result<(), MetricError> {
     check_finite(scores)
 }
 
-fn check_finite(values: &[f64]) -> Result<(), MetricError> {
+pub(crate) fn check_finite(values: &[f64]) -> Result<(), MetricError> {
     match values.iter().position(|value| !value.is_finite()) {
         Some(index) => Err(MetricError::NotFinite { index, value: values[index] }),
         None => Ok(()),
@@ -135,7 +135,7 @@ fn check_probabilities(probabilities: &[f64], wrong: &[bool]) -> Result<(), Metr
     }
 }
 
-fn check_confidence(confidence: f64) -> Result<(), MetricError> {
+pub(crate) fn check_confidence(confidence: f64) -> Result<(), MetricError> {
     let valid = confidence > 0.0 && confidence < 1.0;
     if valid { Ok(()) } else { Err(MetricError::Setting { name: "confidence", value: confidence, expected: "a number between 0 and 1" }) }
 }

@@ -3,6 +3,7 @@
 mod bad_checkpoints;
 mod bad_input;
 mod bad_recipes;
+mod calibrating;
 mod detecting;
 mod full_disk;
 mod help;

@@ -1,6 +1,9 @@
-//! `coppice detect`: records to verdicts, the benchmark of all scores, the registry.
+//! `coppice detect`: records to verdicts, the benchmark of all scores, calibration, the registry.
 
 mod bench;
+mod calibrate;
+mod calibrated;
+mod calibrator;
 mod list;
 mod score;
 
@@ -27,6 +30,7 @@ pub struct DetectArgs {
 enum DetectCommand {
     Score(score::DetectScoreArgs),
     Bench(bench::DetectBenchArgs),
+    Calibrate(Box<calibrate::DetectCalibrateArgs>),
     List(list::DetectListArgs),
 }
 
@@ -36,6 +40,7 @@ impl DetectArgs {
         match &self.command {
             DetectCommand::Score(arguments) => arguments.run(),
             DetectCommand::Bench(arguments) => arguments.run(),
+            DetectCommand::Calibrate(arguments) => arguments.run(),
             DetectCommand::List(arguments) => arguments.run(),
         }
     }

@@ -4,12 +4,13 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::Args;
-use coppice_detect::reader::RecordError;
-use coppice_detect::{Record, score_record};
+use coppice_detect::calibration::Calibrator;
+use coppice_detect::scores::{Scorer, find};
+use coppice_detect::{Verdict, score_record};
 use coppice_models::fs::Existing;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::{chosen, open};
+use super::{calibrator, chosen, open};
 use crate::common::{Interrupted, Outcome, check_interrupt, refuse_existing};
 use crate::{jsonl, output};
 
@@ -25,6 +26,9 @@ pub(super) struct DetectScoreArgs {
     /// Scores to compute; default: all.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     scores: Vec<String>,
+    /// Calibrator (`coppice detect calibrate` makes it): fills in probability, threshold, verdict and evidence.
+    #[arg(long, value_name = "F.json")]
+    calibrator: Option<PathBuf>,
     /// Replace the output if it exists.
     #[arg(long)]
     overwrite: bool,
@@ -36,24 +40,46 @@ pub(super) struct DetectScoreArgs {
 impl DetectScoreArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         refuse_existing(&self.output, self.overwrite)?;
-        let scorers = chosen(&self.scores)?;
+        let calibrator = self.calibrator.as_deref().map(calibrator::read).transpose()?;
+        let scorers = self.scorers(calibrator.as_ref())?;
         let items = open(&self.input)?;
         let failed = items.iter().filter(|item| item.is_err()).count();
-        let line = |item: &Result<Record, RecordError>| -> Result<Value> {
+        let (mut lines, mut scored) = (Vec::new(), Vec::new());
+        for item in &items {
             check_interrupt().map_err(|_| Interrupted::NothingWritten)?;
-            Ok(match item {
-                Ok(record) => serde_json::to_value(score_record(record, &scorers))?,
+            lines.push(match item {
+                Ok(record) => {
+                    let verdict = decided(score_record(record, &scorers), calibrator.as_ref());
+                    scored.extend(calibrator.as_ref().and_then(|calibrator| verdict.scores.get(&calibrator.score)));
+                    serde_json::to_value(verdict)?
+                }
                 Err(error) => json!({ "id": error.id, "error": error.to_string() }),
-            })
-        };
-        let lines = items.iter().map(line).collect::<Result<Vec<_>>>()?;
+            });
+        }
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
         jsonl::write(&self.output, existing, lines)?;
+        let drift = calibrator.as_ref().and_then(|calibrator| calibrator::drift(calibrator, &scored));
         if self.json {
-            output::json(&json!({ "records": items.len(), "failed": failed, "output": self.output }))?;
+            output::json(&json!({ "records": items.len(), "failed": failed, "output": self.output, "drift": drift }))?;
         } else {
             output::line(format!("{} verdicts, {failed} failed: {}", items.len() - failed, self.output.display()))?;
         }
         Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
+    }
+
+    /// The scores asked for, and the one that the calibrator reads.
+    fn scorers(&self, calibrator: Option<&Calibrator>) -> Result<Vec<&'static dyn Scorer>> {
+        let mut scorers = chosen(&self.scores)?;
+        if let Some(Calibrator { score, .. }) = calibrator.filter(|read| scorers.iter().all(|scorer| scorer.name() != read.score)) {
+            scorers.push(find(score)?);
+        }
+        Ok(scorers)
+    }
+}
+
+fn decided(verdict: Verdict, calibrator: Option<&Calibrator>) -> Verdict {
+    match calibrator {
+        Some(calibrator) => verdict.decide(calibrator),
+        None => verdict,
     }
 }

@@ -1,12 +1,10 @@
-//! From a score to a probability of being wrong, and from that to a decision.
+//! Platt scaling: a logistic curve of two parameters, for scores of any range and few labels.
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{MetricError, check_classes};
-use crate::verdict::Decision;
+use super::{CalibrationError, MAX_STEPS, sigmoid, targets};
+use crate::metrics::check_classes;
 
-/// Newton steps before the fit counts as not converged; a convex function of two variables takes about ten.
-const MAX_STEPS: usize = 100;
 /// Size of the gradient, per item, at which the fit has converged.
 const CONVERGED: f64 = 1e-10;
 
@@ -19,25 +17,6 @@ pub struct Platt {
     pub intercept: f64,
 }
 
-/// Why there is no calibrator.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum CalibrationError {
-    /// The scores or labels do not allow a fit.
-    #[error("cannot calibrate: {0}")]
-    Data(#[from] MetricError),
-    /// The fit did not settle.
-    #[error("cannot calibrate: the fit did not converge in {MAX_STEPS} steps")]
-    NotConverged,
-    /// Thresholds that do not part the probabilities into accept, review and flag.
-    #[error("thresholds accept {accept} and flag {flag}; expected 0 <= accept <= flag <= 1")]
-    Thresholds {
-        /// Below this, accept.
-        accept: f64,
-        /// From this on, flag.
-        flag: f64,
-    },
-}
-
 impl Platt {
     /// Fits by Newton's method with backtracking (Lin, Lin and Weng 2007) the probabilities to Platt's smoothed targets, (w + 1) / (w + 2) for
     /// the w wrong and 1 / (r + 2) for the r right responses, which keeps the fit finite where the score separates them without fault.
@@ -47,9 +26,8 @@ impl Platt {
     pub fn fit(scores: &[f64], wrong: &[bool]) -> Result<Self, CalibrationError> {
         let positives = check_classes(scores, wrong)? as f64;
         let negatives = wrong.len() as f64 - positives;
-        let target = |&wrong: &bool| if wrong { (positives + 1.0) / (positives + 2.0) } else { 1.0 / (negatives + 2.0) };
         let (centre, scale) = centre_and_scale(scores);
-        let items: Vec<(f64, f64)> = scores.iter().map(|score| (score - centre) / scale).zip(wrong.iter().map(target)).collect();
+        let items: Vec<(f64, f64)> = scores.iter().map(|score| (score - centre) / scale).zip(targets(wrong)).collect();
         let start = Self { slope: 0.0, intercept: ((positives + 1.0) / (negatives + 1.0)).ln() };
         let fitted = newton(&items, start)?;
         let slope = fitted.slope / scale;
@@ -132,61 +110,6 @@ fn loss(items: &[(f64, f64)], at: &Platt) -> f64 {
     items.iter().map(of).sum()
 }
 
-fn sigmoid(z: f64) -> f64 {
-    if z >= 0.0 { 1.0 / (1.0 + (-z).exp()) } else { z.exp() / (1.0 + z.exp()) }
-}
-
-/// Where probabilities part into decisions.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Thresholds {
-    /// Below this probability of being wrong a response is accepted.
-    pub accept: f64,
-    /// From this probability on it is flagged; between the two a person reviews it.
-    pub flag: f64,
-}
-
-impl Default for Thresholds {
-    /// Accept what is at most one time in five wrong, flag what is more likely wrong than right.
-    fn default() -> Self {
-        Self { accept: 0.2, flag: 0.5 }
-    }
-}
-
-impl Thresholds {
-    /// Checks the order.
-    ///
-    /// # Errors
-    /// Unless 0 ≤ accept ≤ flag ≤ 1.
-    pub fn new(accept: f64, flag: f64) -> Result<Self, CalibrationError> {
-        if 0.0 <= accept && accept <= flag && flag <= 1.0 {
-            Ok(Self { accept, flag })
-        } else {
-            Err(CalibrationError::Thresholds { accept, flag })
-        }
-    }
-
-    /// The decision at a probability of being wrong.
-    pub fn decide(&self, probability: f64) -> Decision {
-        match probability {
-            p if p >= self.flag => Decision::Flag,
-            p if p < self.accept => Decision::Accept,
-            _ => Decision::Review,
-        }
-    }
-}
-
-/// All that turns scores into a decision, as it is kept in a file: which score, its calibration, the thresholds.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Calibrator {
-    /// The score it reads.
-    pub score: String,
-    /// From score to probability.
-    pub platt: Platt,
-    /// From probability to decision.
-    #[serde(default)]
-    pub thresholds: Thresholds,
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -220,15 +143,5 @@ mod tests {
     fn one_class_cannot_be_calibrated() {
         let error = Platt::fit(&[1.0, 2.0], &[false, false]).expect_err("one class");
         assert_eq!(error.to_string(), "cannot calibrate: all 2 responses are right; the metric compares wrong with right ones");
-    }
-
-    #[test]
-    fn thresholds_part_the_probabilities() {
-        let thresholds = Thresholds::new(0.2, 0.5).expect("in order");
-        assert_eq!(
-            [0.1, 0.2, 0.49, 0.5].map(|p| thresholds.decide(p)),
-            [Decision::Accept, Decision::Review, Decision::Review, Decision::Flag]
-        );
-        assert!(Thresholds::new(0.6, 0.5).is_err() && Thresholds::new(0.1, f64::NAN).is_err());
     }
 }
