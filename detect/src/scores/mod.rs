@@ -139,6 +139,9 @@ pub enum Missing {
         /// How many the record has.
         found: usize,
     },
+    /// A learned score is not judged on what it was fitted on.
+    #[error("a fit that has not seen them")]
+    Unseen,
     /// A score of other scores lacks one of them.
     #[error("the score {name} ({lacks})")]
     Score {

@@ -65,20 +65,10 @@ impl<'a> Training<'a> {
     /// The records at the given places, with their groups.
     #[must_use]
     pub fn part(&self, places: &[usize]) -> Self {
-        let group_of = self.group_of();
         Self {
             records: places.iter().filter_map(|&place| self.records.get(place).copied()).collect(),
-            groups: Groups::new(places.iter().map(|&place| group_of.get(place).copied())),
+            groups: self.groups.within(places),
             ..self.clone()
         }
-    }
-
-    /// The group of every record, numbered.
-    fn group_of(&self) -> Vec<usize> {
-        let mut found = vec![0; self.groups.n_items()];
-        for (group, members) in self.groups.members().iter().enumerate() {
-            members.iter().for_each(|&item| found[item] = group);
-        }
-        found
     }
 }

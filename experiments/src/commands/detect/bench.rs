@@ -45,7 +45,7 @@ impl DetectBenchArgs {
             }
         }
         let scores = (!self.scores.is_empty()).then(|| self.scores.clone());
-        let found = bench(&records, &BenchSettings { scores, resamples: self.resamples, confidence: 0.95, seed: self.seed })?;
+        let found = bench(&records, &BenchSettings { scores, resamples: self.resamples, confidence: 0.95, seed: self.seed, ..BenchSettings::default() })?;
         if self.json {
             output::json(&found)?;
         } else {
