@@ -8,7 +8,7 @@ use super::measured::Measured;
 use crate::record::{Record, Sample};
 use crate::scores::{Case, Cost, Missing, Scorer};
 use crate::setup::Setup;
-use crate::verdict::finite_score;
+use crate::verdict::unseen_score;
 
 /// One score of one record.
 pub(super) struct Cell {
@@ -30,11 +30,9 @@ pub(super) fn columns(scorers: &[&dyn Scorer], labelled: &[(&Record, bool)], set
     (0..scorers.len()).map(|place| Measured::new(column(place))).collect()
 }
 
-/// A learned score of a record it was fitted on would be no finding: it is missing.
 fn cell(scorer: &dyn Scorer, case: &Case<'_>) -> Cell {
     let start = Instant::now();
-    let seen = scorer.learned().is_some() && case.setup.fitted.has_seen(case.record);
-    let score = if seen { Err(Missing::Unseen) } else { finite_score(scorer, case) };
+    let score = unseen_score(scorer, case);
     Cell { score, seconds: start.elapsed().as_secs_f64(), extra_tokens: extra_tokens(scorer.card().cost, case.record) }
 }
 
