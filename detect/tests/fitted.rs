@@ -215,3 +215,11 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn two_distances_that_are_compared_are_regularised_alike() {
+    // Ten responses of twelve dimensions are labelled right, all thirty are the background.
+    let records: Vec<Record> = world(30, 1).into_iter().enumerate().map(|(i, r)| Record { label: Some(u8::from(i >= 10)), ..r }).collect();
+    let fit = Fitted::fit(&names(&["relative_mahalanobis"]), &training(&records), 0).expect("a learned score");
+    assert_eq!(fit.reports[0].summary.matches("covariance shrunk").count(), 2, "{}", fit.reports[0].summary);
+}

@@ -13,6 +13,8 @@ use super::{FitError, check_finite, packed};
 /// Powers of ten of the jitters that are tried.
 const JITTERS: std::ops::Range<i32> = -15..0;
 
+type Factorised = Result<(Cholesky, Regularisation), FitError>;
+
 /// Mean and covariance, `D` dimensions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Gaussian {
@@ -39,13 +41,25 @@ impl Gaussian {
     /// # Errors
     /// Fewer than two rows, numbers that are not finite, a covariance that no jitter makes positive definite (no spread at all).
     pub fn fit(states: ArrayView2<'_, f64>) -> Result<Self, FitError> {
+        if states.nrows() > states.ncols() { Self::fit_with(states, jittered) } else { Self::shrunk(states) }
+    }
+
+    /// The same with the covariance shrunk however many rows there are: for a distance that is compared with that of a shrunk one.
+    ///
+    /// # Errors
+    /// As [`Gaussian::fit`].
+    pub fn shrunk(states: ArrayView2<'_, f64>) -> Result<Self, FitError> {
+        Self::fit_with(states, shrunk)
+    }
+
+    fn fit_with(states: ArrayView2<'_, f64>, factorise: fn(&Array2<f64>) -> Factorised) -> Result<Self, FitError> {
         if states.nrows() < 2 {
             return Err(FitError::TooFew { needed: 2, found: states.nrows(), lacking: None });
         }
         check_finite(states)?;
         let mean = states.sum_axis(Axis(0)) / states.nrows() as f64;
         let centred = &states - &mean;
-        let (factor, regularisation) = if states.nrows() > states.ncols() { jittered(&centred)? } else { shrunk(&centred)? };
+        let (factor, regularisation) = factorise(&centred)?;
         Ok(Self { mean: mean.to_vec(), factor, regularisation })
     }
 
@@ -62,7 +76,7 @@ impl Gaussian {
 }
 
 /// The sample covariance (n − 1) with the first jitter of the ladder that makes it positive definite.
-fn jittered(centred: &Array2<f64>) -> Result<(Cholesky, Regularisation), FitError> {
+fn jittered(centred: &Array2<f64>) -> Factorised {
     let covariance = centred.t().dot(centred) / (centred.nrows() - 1) as f64;
     let try_with = |exponent: i32| {
         let jitter = 10f64.powi(exponent);
@@ -72,7 +86,7 @@ fn jittered(centred: &Array2<f64>) -> Result<(Cholesky, Regularisation), FitErro
 }
 
 /// (1 − s) S + s μ I with S the covariance (n), μ its mean variance and the s of Ledoit and Wolf, as scikit-learn's `LedoitWolf` computes it.
-fn shrunk(centred: &Array2<f64>) -> Result<(Cholesky, Regularisation), FitError> {
+fn shrunk(centred: &Array2<f64>) -> Factorised {
     let (n, d) = (centred.nrows() as f64, centred.ncols() as f64);
     let mut covariance = centred.t().dot(centred) / n;
     let squares: Array1<f64> = (centred * centred).sum_axis(Axis(1));

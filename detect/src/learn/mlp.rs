@@ -95,6 +95,21 @@ impl Mlp {
         self.activations(features).pop().map_or_else(|| Array1::zeros(0), |last| last.sum_axis(Axis(1)))
     }
 
+    /// The same of one row, which need not be copied into a table; NaN where it has another length than the network takes.
+    pub fn log_odds_of(&self, row: &[f64]) -> f64 {
+        if row.len() != self.inputs() {
+            return f64::NAN;
+        }
+        let mut values = Array1::from(row.to_vec());
+        for (index, layer) in self.layers.iter().enumerate() {
+            values = layer.weight.dot(&values) + &layer.bias;
+            if index + 1 < self.layers.len() {
+                values.mapv_inplace(|x| x.max(0.0));
+            }
+        }
+        values.sum()
+    }
+
     /// How many numbers a row has.
     pub fn inputs(&self) -> usize {
         self.layers.first().map_or(0, |layer| layer.weight.ncols())
@@ -202,6 +217,8 @@ mod tests {
         let model = Mlp::train(x.view(), &y, &settings).expect("two classes");
         assert!(model.log_odds(x.view()).iter().zip(&y).all(|(&z, &positive)| (z > 2.0) == positive && z.abs() > 2.0));
         assert_eq!(Mlp::train(x.view(), &y, &settings).expect("two classes"), model);
+        let one_by_one = x.rows().into_iter().map(|row| model.log_odds_of(&row.to_vec()));
+        assert!(one_by_one.zip(model.log_odds(x.view())).all(|(one, all)| (one - all).abs() < 1e-12) && model.log_odds_of(&[1.0]).is_nan());
         assert_ne!(Mlp::train(x.view(), &y, &MlpSettings { seed: 2, ..settings }).expect("two classes"), model);
     }
 

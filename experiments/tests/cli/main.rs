@@ -12,6 +12,7 @@ mod inspecting;
 mod interruption;
 mod killing;
 mod launching;
+mod learning;
 mod merging;
 mod output_closed;
 mod pulling;

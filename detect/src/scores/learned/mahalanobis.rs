@@ -63,6 +63,17 @@ impl Cloud {
         Ok(Self { states, gaussian: Gaussian::fit(found.rows.view())? })
     }
 
+    /// The same with the covariance shrunk.
+    pub(super) fn shrunk(records: &[&Record], states: States) -> Result<Self, FitError> {
+        let found = table(records, 2, |record| Ok((states.of(record)?, ())))?;
+        Ok(Self { states, gaussian: Gaussian::shrunk(found.rows.view())? })
+    }
+
+    /// Whether its covariance is shrunk.
+    pub(super) fn is_shrunk(&self) -> bool {
+        matches!(self.gaussian.regularisation, Regularisation::Shrinkage(_))
+    }
+
     /// Distance of a record's states from the mean.
     pub(super) fn distance(&self, record: &Record) -> Result<f64, Missing> {
         let states = self.states.sized(record, self.gaussian.dimensions())?;

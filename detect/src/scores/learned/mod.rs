@@ -11,12 +11,10 @@ mod saplma;
 mod semantic_entropy_probe;
 mod table;
 
-use ndarray::ArrayView2;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::learn::mlp::Mlp;
 use crate::scores::{Model, Scorer};
 
 /// In the order they are listed.
@@ -38,9 +36,4 @@ fn read<M: Model + DeserializeOwned + 'static>(value: &Value) -> Result<Box<dyn 
 /// A model as it stands in a file.
 fn parameters<M: Serialize>(model: &M) -> Value {
     serde_json::to_value(model).unwrap_or(Value::Null)
-}
-
-/// Log-odds a network gives one row.
-fn network_score(network: &Mlp, row: &[f64]) -> f64 {
-    ArrayView2::from_shape((1, row.len()), row).map_or(f64::NAN, |row| network.log_odds(row).sum())
 }

@@ -48,7 +48,12 @@ impl Learned for RelativeMahalanobis {
             (true, false) => (&right, &training.records),
             (true, true) => return Err(FitError::Unfit("background records are needed, or responses labelled right".into())),
         };
-        Ok(Box::new(Clouds { domain: Cloud::fit(domain, states)?, background: Cloud::fit(background, states)? }))
+        let clouds = Clouds { domain: Cloud::fit(domain, states)?, background: Cloud::fit(background, states)? };
+        // Distances from a shrunk and from a whole covariance are of different scales: their difference would tell nothing.
+        if clouds.domain.is_shrunk() == clouds.background.is_shrunk() {
+            return Ok(Box::new(clouds));
+        }
+        Ok(Box::new(Clouds { domain: Cloud::shrunk(domain, states)?, background: Cloud::shrunk(background, states)? }))
     }
 
     fn read(&self, value: &Value) -> Result<Box<dyn Model>, serde_json::Error> {

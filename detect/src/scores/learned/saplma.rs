@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::table::{Place, States, check_labels, label, table};
-use super::{network_score, parameters, read};
+use super::{parameters, read};
 use crate::learn::FitError;
 use crate::learn::mlp::{Mlp, MlpSettings};
 use crate::learn::standardise::Standardiser;
@@ -75,7 +75,7 @@ struct Network {
 
 impl Model for Network {
     fn score(&self, case: &Case<'_>) -> Result<f64, Missing> {
-        Ok(network_score(&self.network, &self.scale.apply(&self.states.sized(case.record, self.network.inputs())?)))
+        Ok(self.network.log_odds_of(&self.scale.apply(&self.states.sized(case.record, self.network.inputs())?)))
     }
 
     fn parameters(&self) -> Value {

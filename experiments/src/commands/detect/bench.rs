@@ -1,31 +1,40 @@
 //! `coppice detect bench`: how well every score tells wrong answers from right ones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
-use coppice_detect::bench::{Bench, BenchSettings, bench};
-use coppice_detect::metrics::Interval;
+use coppice_detect::bench::{Bench, BenchSettings, bench_with, mean_ranks};
+use serde_json::json;
 
-use super::{chosen, open};
+use super::{bench_page, bench_table, chosen, fitted, readable};
 use crate::common::Outcome;
 use crate::output;
 
-/// How well every score tells wrong answers from right ones, on labelled records, with bootstrap intervals.
+/// How well every score tells wrong answers from right ones, on labelled records, with intervals, always beside the length.
 #[derive(Debug, Args)]
 pub(super) struct DetectBenchArgs {
-    /// Labelled records (label 1 = wrong), one JSON object a line.
-    #[arg(long, value_name = "R.jsonl")]
-    input: PathBuf,
+    /// Labelled records (label 1 = wrong), one JSON object a line. Several (models, data sets): a table each, and mean ranks.
+    #[arg(long, value_name = "R.jsonl", required = true)]
+    input: Vec<PathBuf>,
     /// Scores to compare; `length` is always among them. Default: all.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     scores: Vec<String>,
+    /// Learned scores (`coppice detect fit` makes them); they are not judged on records they were fitted on.
+    #[arg(long, value_name = "FITTED.json")]
+    fitted: Option<PathBuf>,
+    /// Field of `source` that names what records have in common (a person): intervals draw whole groups.
+    #[arg(long, value_name = "FIELD")]
+    group_by: Option<String>,
     /// Bootstrap resamples of each interval.
     #[arg(long, default_value_t = 1000, value_name = "N")]
     resamples: usize,
     /// Seed of the bootstrap and of the halves probabilities are fitted on.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Write a page with tables and curves, DIR/index.html.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Print one JSON object, curves included.
     #[arg(long)]
     json: bool,
@@ -34,38 +43,43 @@ pub(super) struct DetectBenchArgs {
 impl DetectBenchArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         chosen(&self.scores)?;
-        let (mut records, mut failed) = (Vec::new(), 0);
-        for item in open(&self.input)? {
-            match item {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    failed += 1;
-                    output::say(format!("{}: {error}", self.input.display()));
-                }
-            }
+        let setup = fitted::setup(self.fitted.as_deref())?;
+        let (mut found, mut failed) = (Vec::new(), 0);
+        for input in &self.input {
+            let (records, bad) = readable(input)?;
+            failed += bad;
+            let bench = bench_with(&records, &self.settings(), &setup).with_context(|| input.display().to_string())?;
+            found.push((input.as_path(), bench));
         }
-        let scores = (!self.scores.is_empty()).then(|| self.scores.clone());
-        let found = bench(&records, &BenchSettings { scores, resamples: self.resamples, confidence: 0.95, seed: self.seed, ..BenchSettings::default() })?;
-        if self.json {
-            output::json(&found)?;
-        } else {
-            table(&found).into_iter().try_for_each(output::line)?;
+        if let Some(folder) = &self.report {
+            bench_page::write(folder, &found)?;
         }
+        self.print(&found)?;
         Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
     }
-}
 
-fn table(found: &Bench) -> Vec<String> {
-    let optional = |value: Option<Interval>| value.map_or("-".to_owned(), |value| format!("{:.3}", value.estimate));
-    let row = |row: &coppice_detect::bench::Row| {
-        let auroc = format!("{:.3} [{:.3}, {:.3}]", row.auroc.estimate, row.auroc.low, row.auroc.high);
-        let calibrated = format!("{:>6} {:>6}", optional(row.ece), optional(row.brier));
-        format!(
-            "{:<28} {:>5} {auroc:>22} {:>7.3} {:>7.3} {calibrated}  {}",
-            row.score, row.n, row.auc_pr.estimate, row.prr.estimate, row.cost
-        )
-    };
-    let head = format!("{:<28} {:>5} {:>22} {:>7} {:>7} {:>6} {:>6}  cost", "score", "n", "AUROC [95 %]", "AUC-PR", "PRR", "ECE", "Brier");
-    let base = format!("{} labelled answers, {:.1} % of them wrong (the base rate of AUC-PR)", found.n, found.base_rate * 100.0);
-    [base, head].into_iter().chain(found.rows.iter().map(row)).collect()
+    fn settings(&self) -> BenchSettings {
+        let scores = (!self.scores.is_empty()).then(|| self.scores.clone());
+        let &Self { resamples, seed, .. } = self;
+        BenchSettings { scores, resamples, seed, group_by: self.group_by.clone(), timed: true, ..BenchSettings::default() }
+    }
+
+    fn print(&self, found: &[(&Path, Bench)]) -> Result<()> {
+        let ranks = mean_ranks(&found.iter().map(|(_, bench)| bench).collect::<Vec<_>>());
+        match (self.json, found) {
+            (true, [(_, bench)]) => output::json(bench),
+            (true, _) => {
+                let inputs: Vec<_> = found.iter().map(|(input, bench)| json!({ "input": input, "bench": bench })).collect();
+                output::json(&json!({ "inputs": inputs, "mean_ranks": ranks }))
+            }
+            (false, [(_, bench)]) => bench_table::table(bench).into_iter().try_for_each(output::line),
+            (false, _) => {
+                for (input, bench) in found {
+                    output::line(input.display().to_string())?;
+                    bench_table::table(bench).into_iter().try_for_each(output::line)?;
+                }
+                bench_table::ranks(&ranks).into_iter().try_for_each(output::line)
+            }
+        }
+    }
 }

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
+use coppice_detect::Record;
 use coppice_detect::calibration::{Calibrated, Candidate, Method, Settings, calibrate};
 use coppice_detect::guarantee::Control;
 use coppice_detect::metrics::Groups;
 use coppice_detect::scores::{LENGTH, Scorer, find, registry};
-use coppice_detect::{Record, Setup};
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
 use std::io::Write;
 
-use super::{calibrated, open};
+use super::{calibrated, fitted, open};
 use crate::common::{Outcome, refuse_existing};
 use crate::output;
 
@@ -35,6 +35,9 @@ pub(super) struct DetectCalibrateArgs {
     /// platt, temperature, isotonic, centred_isotonic or bins; auto: the best in cross-validation.
     #[arg(long, default_value = AUTO, value_name = "METHOD")]
     method: String,
+    /// Learned scores (`coppice detect fit` makes them); records they were fitted on are left to the others.
+    #[arg(long, value_name = "FITTED.json")]
+    fitted: Option<PathBuf>,
     /// Largest share of wrong answers among those accepted, and of right ones among those flagged.
     #[arg(long, default_value_t = 0.1, value_name = "A")]
     alpha: f64,
@@ -77,7 +80,7 @@ impl DetectCalibrateArgs {
         if records.is_empty() {
             bail!("none of the records of {} has a label; calibration needs `label`: 1 for wrong, 0 for right", self.input.display());
         }
-        let scores = Candidate::all(&records, &scorers, &Setup::default());
+        let scores = Candidate::all(&records, &scorers, &fitted::setup(self.fitted.as_deref())?);
         let mut found = calibrate(&scores, &wrong, &self.groups(&records)?, &settings)?;
         found.calibrator.source = Some(self.source(&records));
         self.write(&found)?;

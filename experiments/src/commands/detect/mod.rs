@@ -1,9 +1,13 @@
-//! `coppice detect`: records to verdicts, the benchmark of all scores, calibration, the registry.
+//! `coppice detect`: records to verdicts, the benchmark of all scores, calibration, fitting, the registry.
 
 mod bench;
+mod bench_page;
+mod bench_table;
 mod calibrate;
 mod calibrated;
 mod calibrator;
+mod fit;
+mod fitted;
 mod list;
 mod score;
 
@@ -14,10 +18,12 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Subcommand};
 use coppice_detect::Record;
+use coppice_detect::metrics::Groups;
 use coppice_detect::reader::{Reason, RecordError, read_records};
 use coppice_detect::scores::{Scorer, find, registry};
 
 use crate::common::Outcome;
+use crate::output;
 
 /// Tells which answers are probably made up.
 #[derive(Debug, Args)]
@@ -31,6 +37,7 @@ enum DetectCommand {
     Score(score::DetectScoreArgs),
     Bench(bench::DetectBenchArgs),
     Calibrate(Box<calibrate::DetectCalibrateArgs>),
+    Fit(fit::DetectFitArgs),
     List(list::DetectListArgs),
 }
 
@@ -41,6 +48,7 @@ impl DetectArgs {
             DetectCommand::Score(arguments) => arguments.run(),
             DetectCommand::Bench(arguments) => arguments.run(),
             DetectCommand::Calibrate(arguments) => arguments.run(),
+            DetectCommand::Fit(arguments) => arguments.run(),
             DetectCommand::List(arguments) => arguments.run(),
         }
     }
@@ -53,6 +61,28 @@ fn open(path: &Path) -> Result<Items> {
     let items: Items = read_records(BufReader::new(file)).map(|(_, item)| item).collect();
     let nothing = |item: &Result<Record, RecordError>| matches!(item, Err(RecordError { reason: Reason::EmptyInput, .. }));
     if items.iter().all(nothing) { bail!("{} is empty", path.display()) } else { Ok(items) }
+}
+
+/// The records that can be read; of the other lines it says on stderr what is wrong, and counts them.
+fn readable(path: &Path) -> Result<(Vec<Record>, usize)> {
+    let (mut records, mut failed) = (Vec::new(), 0);
+    for item in open(path)? {
+        match item {
+            Ok(record) => records.push(record),
+            Err(error) => {
+                failed += 1;
+                output::say(format!("{}: {error}", path.display()));
+            }
+        }
+    }
+    Ok((records, failed))
+}
+
+/// Groups of records by a field of `source`; without one, each by itself.
+fn groups(records: &[&Record], field: Option<&str>) -> Result<Groups> {
+    let Some(field) = field else { return Ok(Groups::single(records.len())) };
+    let key = |record: &&Record| record.group(field).with_context(|| format!("record `{}` has no `source.{field}` to group by", record.id));
+    Ok(Groups::new(records.iter().map(key).collect::<Result<Vec<String>>>()?))
 }
 
 /// The scores called by name, or all.

@@ -6,11 +6,11 @@ use anyhow::Result;
 use clap::Args;
 use coppice_detect::calibration::Calibrator;
 use coppice_detect::scores::{Scorer, find};
-use coppice_detect::{Verdict, score_record};
+use coppice_detect::{Case, Verdict, score_case};
 use coppice_models::fs::Existing;
 use serde_json::json;
 
-use super::{calibrator, chosen, open};
+use super::{calibrator, chosen, fitted, open};
 use crate::common::{Interrupted, Outcome, check_interrupt, refuse_existing};
 use crate::{jsonl, output};
 
@@ -29,6 +29,9 @@ pub(super) struct DetectScoreArgs {
     /// Calibrator (`coppice detect calibrate` makes it): fills in probability, threshold, verdict and evidence.
     #[arg(long, value_name = "F.json")]
     calibrator: Option<PathBuf>,
+    /// Learned scores (`coppice detect fit` makes them).
+    #[arg(long, value_name = "FITTED.json")]
+    fitted: Option<PathBuf>,
     /// Replace the output if it exists.
     #[arg(long)]
     overwrite: bool,
@@ -41,7 +44,7 @@ impl DetectScoreArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         refuse_existing(&self.output, self.overwrite)?;
         let calibrator = self.calibrator.as_deref().map(calibrator::read).transpose()?;
-        let scorers = self.scorers(calibrator.as_ref())?;
+        let (scorers, setup) = (self.scorers(calibrator.as_ref())?, fitted::setup(self.fitted.as_deref())?);
         let items = open(&self.input)?;
         let failed = items.iter().filter(|item| item.is_err()).count();
         let (mut lines, mut scored) = (Vec::new(), Vec::new());
@@ -49,7 +52,7 @@ impl DetectScoreArgs {
             check_interrupt().map_err(|_| Interrupted::NothingWritten)?;
             lines.push(match item {
                 Ok(record) => {
-                    let verdict = decided(score_record(record, &scorers), calibrator.as_ref());
+                    let verdict = decided(score_case(&Case::with(record, &setup), &scorers), calibrator.as_ref());
                     scored.extend(calibrator.as_ref().and_then(|calibrator| verdict.scores.get(&calibrator.score)));
                     serde_json::to_value(verdict)?
                 }
