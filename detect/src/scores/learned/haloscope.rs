@@ -1,9 +1,10 @@
 //! HaloScope: unlabelled responses part by themselves along the leading directions of their hidden states; a few labels say which side is wrong.
 
+use ndarray::Array2;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::table::{Place, States, check_labels, label, table};
+use super::table::{Place, States, Table, check_labels, label, table};
 use super::{parameters, read};
 use crate::learn::FitError;
 use crate::learn::folds::folds;
@@ -51,22 +52,13 @@ impl Learned for Haloscope {
     fn fit(&self, training: &Training<'_>) -> Result<Box<dyn Model>, FitError> {
         let states = States::middle(&training.records, Place::Last)?;
         let (wild, validation) = parted(training);
-        let wild = table(&wild, 8, |record| Ok((states.of(record)?, ())))?;
-        let labelled = table(&validation, 4, |record| Ok((states.of(record)?, label(record)?)))?;
-        check_labels(&labelled.beside)?;
-        if wild.rows.ncols() != labelled.rows.ncols() {
-            let id = validation.first().map_or(String::new(), |record| record.id.clone());
-            return Err(FitError::Width { id, expected: wild.rows.ncols(), found: labelled.rows.ncols() });
-        }
-        let pca = Pca::fit(wild.rows.view(), MAX_COMPONENTS, training.seed)?;
-        let rows: Vec<Vec<f64>> = labelled.rows.rows().into_iter().map(|row| row.to_vec()).collect();
-        let split = Split::choose(&pca, &rows, &labelled.beside)?;
-        let suspect: Vec<bool> = wild.rows.rows().into_iter().map(|row| split.membership(&pca, &row.to_vec()) >= split.threshold).collect();
-        if suspect.iter().all(|&one| one) || !suspect.contains(&true) {
-            return Err(FitError::SingleClass { items: suspect.len(), class: "on one side of the split" });
-        }
-        let scale = Standardiser::fit(wild.rows.view());
-        let network = Mlp::train(scale.apply_all(wild.rows.view()).view(), &suspect, &settings(training.seed))?;
+        let wild = table(&wild, 8, |record| Ok((states.of(record)?, ())))?.rows;
+        let labelled = labelled(&validation, states, wild.ncols())?;
+        let pca = Pca::fit(wild.view(), MAX_COMPONENTS, training.seed)?;
+        let split = Split::choose(&pca, &labelled)?;
+        let suspect = split.suspect(&pca, &wild)?;
+        let scale = Standardiser::fit(wild.view());
+        let network = Mlp::train(scale.apply_all(wild.view()).view(), &suspect, &settings(training.seed))?;
         Ok(Box::new(Sides { states, split, scale, network }))
     }
 
@@ -90,6 +82,16 @@ fn parted<'a>(training: &Training<'a>) -> (Vec<&'a Record>, Vec<&'a Record>) {
     (at(wild), at(validation))
 }
 
+/// States and labels of the validation part, of as many dimensions as those of the other part.
+fn labelled(validation: &[&Record], states: States, expected: usize) -> Result<Table<bool>, FitError> {
+    let found = table(validation, 4, |record| Ok((states.of(record)?, label(record)?)))?;
+    check_labels(&found.beside)?;
+    match validation.first() {
+        Some(first) if found.rows.ncols() != expected => Err(FitError::Width { id: first.id.clone(), expected, found: found.rows.ncols() }),
+        _ => Ok(found),
+    }
+}
+
 /// How membership is measured and where it parts the responses.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Split {
@@ -101,19 +103,31 @@ struct Split {
 
 impl Split {
     /// The number of directions and the sign of highest AUROC on the labelled part, and the threshold of highest balanced accuracy there.
-    fn choose(pca: &Pca, rows: &[Vec<f64>], wrong: &[bool]) -> Result<Self, FitError> {
+    fn choose(pca: &Pca, labelled: &Table<bool>) -> Result<Self, FitError> {
+        let wrong = &labelled.beside;
         let mut best: Option<(f64, Self)> = None;
-        for components in 1..=pca.singular_values.len() {
-            for sign in [1.0, -1.0] {
-                let split = Self { components, sign, threshold: 0.0 };
-                let memberships: Vec<f64> = rows.iter().map(|row| split.membership(pca, row)).collect();
-                let auroc = metrics::auroc(&memberships, wrong).map_err(|error| FitError::Unfit(error.to_string()))?;
-                if best.as_ref().is_none_or(|(highest, _)| auroc > *highest) {
-                    best = Some((auroc, Self { threshold: best_threshold(&memberships, wrong), ..split }));
-                }
+        for (components, sign) in (1..=pca.singular_values.len()).flat_map(|k| [(k, 1.0), (k, -1.0)]) {
+            let split = Self { components, sign, threshold: 0.0 };
+            let memberships = split.memberships(pca, &labelled.rows);
+            let auroc = metrics::auroc(&memberships, wrong).map_err(|error| FitError::Unfit(error.to_string()))?;
+            if best.as_ref().is_none_or(|(highest, _)| auroc > *highest) {
+                best = Some((auroc, Self { threshold: best_threshold(&memberships, wrong), ..split }));
             }
         }
         best.map(|(_, split)| split).ok_or_else(|| FitError::Unfit("the states have no direction".into()))
+    }
+
+    /// Which rows lie on the suspect side; both sides have some.
+    fn suspect(&self, pca: &Pca, rows: &Array2<f64>) -> Result<Vec<bool>, FitError> {
+        let found: Vec<bool> = self.memberships(pca, rows).into_iter().map(|membership| membership >= self.threshold).collect();
+        match found.first() {
+            Some(first) if found.iter().any(|other| other != first) => Ok(found),
+            _ => Err(FitError::SingleClass { items: found.len(), class: "on one side of the split" }),
+        }
+    }
+
+    fn memberships(&self, pca: &Pca, rows: &Array2<f64>) -> Vec<f64> {
+        rows.rows().into_iter().map(|row| self.membership(pca, &row.to_vec())).collect()
     }
 
     /// ± mean over the leading components of σ ⟨f − μ, v⟩² (equation 5 of the paper).
@@ -160,6 +174,16 @@ impl Model for Sides {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn membership_in_closed_form() {
+        // Singular values √32 and √8 along the axes about the mean (1, 1).
+        let states = ndarray::array![[5.0, 1.0], [-3.0, 1.0], [1.0, 3.0], [1.0, -1.0]];
+        let pca = Pca::fit(states.view(), 2, 0).expect("four rows");
+        let membership = |components, sign| Split { components, sign, threshold: 0.0 }.membership(&pca, &[3.0, 2.0]);
+        assert!((membership(1, 1.0) - 32f64.sqrt() * 4.0).abs() < 1e-9);
+        assert!((membership(2, -1.0) + (32f64.sqrt() * 4.0 + 8f64.sqrt()) / 2.0).abs() < 1e-9);
+    }
 
     #[test]
     fn the_threshold_parts_the_classes() {
