@@ -69,7 +69,9 @@ fn what_cannot_be_fitted_or_read_is_told_in_one_line() {
     let folder = Folder::new();
     assert!(refused(&mut fit(&folder, &["--scores", "msp"])).contains("msp is not a learned score"));
     assert!(refused(&mut fit(&folder, &["--scores", "saplma"])).contains("nothing could be fitted: saplma: 0 records have"));
-    assert!(refused(fit(&folder, &[]).args(["--group-by", "town"])).contains("--group-by"));
+    let (input, output) = (folder.arg("train.jsonl"), folder.arg("fitted.json"));
+    let told = refused(&mut coppice(["detect", "fit", "--input", &input, "--output", &output, "--group-by", "town"]));
+    assert!(told.contains("record `0` has no `source.town` to group by"), "{told}");
     let some = ended(&mut fit(&folder, &["--scores", "saplma,lookback_ratio", "--folds", "0"]), 1);
     assert!(stdout(&some).contains("not fitted: saplma") && stdout(&some).contains("not cross-validated"));
     assert!(refused(&mut fit(&folder, &[])).contains("fitted.json"));
