@@ -64,7 +64,7 @@ fn selective_risk_exceeds_alpha_in_at_most_delta_of_all_draws() {
     let (mut broken, mut accepted) = (0, 0.0);
     for _ in 0..SPLITS {
         let (others, others_failed) = drawn(200, &mut rng);
-        let thresholds = candidates(&others, &others_failed, n, confidence).expect("valid");
+        let thresholds = candidates(&others, &others_failed, n, alpha, confidence).expect("valid");
         let (values, failed) = drawn(n, &mut rng);
         if let Some(set) = selective_risk(&values, &failed, &thresholds, alpha, confidence).expect("valid").pop() {
             // Among values uniform up to t, which fail with probability value², a share t²/3 fails.

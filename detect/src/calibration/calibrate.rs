@@ -150,7 +150,7 @@ fn certified(tested: &Part, others: &Part, limit: f64, settings: &Settings) -> R
     match settings.control {
         Control::JointRisk => Ok(control_risk(probabilities, wrong, alpha, limit)?.into_iter().collect()),
         Control::SelectiveRisk => {
-            let thresholds = candidates(&others.probabilities, &others.wrong, wrong.len(), confidence)?;
+            let thresholds = candidates(&others.probabilities, &others.wrong, wrong.len(), alpha, confidence)?;
             let mut sets = selective_risk(probabilities, wrong, &thresholds, alpha, confidence)?;
             sets.retain(|set| set.threshold <= limit);
             Ok(sets)

@@ -1,5 +1,6 @@
 //! `coppice detect calibrate`: labelled records to a calibrator, chosen and fitted on one part of them, judged on the other.
 
+use std::io::Write;
 use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
@@ -11,7 +12,6 @@ use coppice_detect::metrics::Groups;
 use coppice_detect::scores::{LENGTH, Scorer, find, registry};
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
-use std::io::Write;
 
 use super::{calibrated, fitted, open};
 use crate::common::{Outcome, refuse_existing};
@@ -116,7 +116,7 @@ impl DetectCalibrateArgs {
             }
         }
         let unlabelled = records.iter().filter(|record| record.label.is_none()).count();
-        if unlabelled > 0 {
+        if unlabelled > 0 && unlabelled < records.len() {
             output::say(format!("{unlabelled} of {} records have no label and are left out", records.len()));
         }
         Ok((records, failed))
