@@ -8,12 +8,11 @@ use clap::Args;
 use coppice_detect::Record;
 use coppice_detect::calibration::{Calibrated, Candidate, Method, Settings, calibrate};
 use coppice_detect::guarantee::Control;
-use coppice_detect::metrics::Groups;
 use coppice_detect::scores::{LENGTH, Scorer, find, registry};
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
 
-use super::{calibrated, fitted, open};
+use super::{calibrated, fitted, groups, readable};
 use crate::common::{Outcome, refuse_existing};
 use crate::output;
 
@@ -81,7 +80,7 @@ impl DetectCalibrateArgs {
             bail!("none of the records of {} has a label; calibration needs `label`: 1 for wrong, 0 for right", self.input.display());
         }
         let scores = Candidate::all(&records, &scorers, &fitted::setup(self.fitted.as_deref())?);
-        let mut found = calibrate(&scores, &wrong, &self.groups(&records)?, &settings)?;
+        let mut found = calibrate(&scores, &wrong, &groups(&records, self.group_by.as_deref())?, &settings)?;
         found.calibrator.source = Some(self.source(&records));
         self.write(&found)?;
         calibrated::print(&found, &settings, self.json)?;
@@ -105,30 +104,12 @@ impl DetectCalibrateArgs {
 
     /// The records that can be read, and how many lines cannot.
     fn labelled(&self) -> Result<(Vec<Record>, usize)> {
-        let (mut records, mut failed) = (Vec::new(), 0);
-        for item in open(&self.input)? {
-            match item {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    failed += 1;
-                    output::say(format!("{}: {error}", self.input.display()));
-                }
-            }
-        }
+        let (records, failed) = readable(&self.input)?;
         let unlabelled = records.iter().filter(|record| record.label.is_none()).count();
         if unlabelled > 0 && unlabelled < records.len() {
             output::say(format!("{unlabelled} of {} records have no label and are left out", records.len()));
         }
         Ok((records, failed))
-    }
-
-    fn groups(&self, records: &[&Record]) -> Result<Groups> {
-        let Some(field) = &self.group_by else { return Ok(Groups::single(records.len())) };
-        let key = |record: &&Record| {
-            let value = record.source.as_ref().and_then(|source| source.get(field)).filter(|value| !value.is_null());
-            value.map(Value::to_string).ok_or_else(|| anyhow!("record `{}` has no `source.{field}` to group by", record.id))
-        };
-        Ok(Groups::new(records.iter().map(key).collect::<Result<Vec<String>>>()?))
     }
 
     /// Where the calibrator comes from; the model, where all records name the same.
