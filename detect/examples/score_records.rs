@@ -7,7 +7,7 @@ use std::io::{self, BufReader, BufWriter, Write};
 use std::time::Instant;
 
 use coppice_detect::scores::{Scorer, find, registry};
-use coppice_detect::{Setup, score_stream};
+use coppice_detect::{Setup, score_case, score_stream};
 use serde_json::json;
 
 fn option(name: &str) -> Option<String> {
@@ -34,13 +34,18 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let sink: Box<dyn Write> =
         option("--output").map_or(Ok(Box::new(io::sink()) as Box<dyn Write>), |path| File::create(path).map(|file| Box::new(file) as _))?;
     let (mut sink, start) = (BufWriter::new(sink), Instant::now());
-    let tally = score_stream(BufReader::new(File::open(path)?), &Setup::default(), &scorers, |verdict| -> io::Result<()> {
-        match verdict {
-            Ok(verdict) => serde_json::to_writer(&mut sink, &verdict)?,
-            Err(error) => serde_json::to_writer(&mut sink, &json!({ "id": error.id, "error": error.to_string() }))?,
-        }
-        sink.write_all(b"\n")
-    })?;
+    let tally = score_stream(
+        BufReader::new(File::open(path)?),
+        &Setup::default(),
+        |case| score_case(case, &scorers),
+        |verdict| -> io::Result<()> {
+            match verdict {
+                Ok(verdict) => serde_json::to_writer(&mut sink, &verdict)?,
+                Err(error) => serde_json::to_writer(&mut sink, &json!({ "id": error.id, "error": error.to_string() }))?,
+            }
+            sink.write_all(b"\n")
+        },
+    )?;
     sink.flush()?;
     let seconds = start.elapsed().as_secs_f64();
     let summary =

@@ -2,19 +2,23 @@
 
 use std::collections::BTreeMap;
 
+mod columns;
 mod held_out;
 mod measured;
+mod paired;
 mod public;
+mod ranks;
 mod selfcheck;
 mod wikibio;
 
 use serde::{Deserialize, Serialize};
 
-use crate::metrics::{self, Interval, MetricError};
+use crate::metrics::{self, Groups, Interval, MetricError};
 use crate::record::Record;
 use crate::scores::{self, Cost, LENGTH, Scorer, UnknownScore};
 use crate::setup::Setup;
-use measured::Measured;
+pub use paired::Paired;
+pub use ranks::{MeanRank, mean_ranks};
 
 pub use public::{Level, PublicData, public};
 pub use selfcheck::{Area, Passage, SelfCheck, selfcheck};
@@ -31,12 +35,16 @@ pub struct BenchSettings {
     pub confidence: f64,
     /// Seeds resamples and calibration halves.
     pub seed: u64,
+    /// Field of `source` that names what records have in common (a person): intervals and halves draw whole groups.
+    pub group_by: Option<String>,
+    /// Whether rows say what the scores cost in time, which differs from run to run.
+    pub timed: bool,
 }
 
 impl Default for BenchSettings {
-    /// All scores, 1,000 resamples, 95 %, seed 0.
+    /// All scores, 1,000 resamples, 95 %, seed 0, no groups, no times.
     fn default() -> Self {
-        Self { scores: None, resamples: 1000, confidence: 0.95, seed: 0 }
+        Self { scores: None, resamples: 1000, confidence: 0.95, seed: 0, group_by: None, timed: false }
     }
 }
 
@@ -45,6 +53,8 @@ impl Default for BenchSettings {
 pub struct Bench {
     /// Labelled records.
     pub n: usize,
+    /// Groups they are of; `None` without grouping.
+    pub groups: Option<usize>,
     /// Share of them that is wrong.
     pub base_rate: f64,
     /// Ids of the records left out for want of a label.
@@ -64,13 +74,17 @@ pub struct Row {
     pub single_pass: bool,
     /// What it costs beyond the response.
     pub cost: Cost,
+    /// Mean microseconds a record, of this program alone; what several scores share counts for the first. `None` unless asked for.
+    pub microseconds: Option<f64>,
+    /// Mean tokens a record that the model writes or reads again for it beyond the response; `None` where the records do not tell.
+    pub extra_tokens: Option<f64>,
     /// Labelled records it was computed on.
     pub n: usize,
     /// Labelled records it could not be computed on.
     pub missing: usize,
     /// What those lack, and how many of them.
     pub lacks: BTreeMap<String, usize>,
-    /// Area under the ROC curve. This and the other intervals are percentile bootstrap over records.
+    /// Area under the ROC curve. This and the other intervals are percentile bootstrap over records, or over groups.
     pub auroc: Interval,
     /// DeLong's interval of it; `None` with fewer than two of a class.
     pub auroc_delong: Option<Interval>,
@@ -78,6 +92,10 @@ pub struct Row {
     pub p_value: f64,
     /// The same, adjusted for all rows of the table ([Holm](metrics::holm)).
     pub p_adjusted: f64,
+    /// Compared with the score of highest AUROC, length excepted; `None` for that score itself.
+    pub to_best: Option<Paired>,
+    /// Compared with the length; `None` for the length itself.
+    pub to_length: Option<Paired>,
     /// Average precision; chance is `base_rate` below.
     pub auc_pr: Interval,
     /// Share wrong among the `n` records of this row.
@@ -90,7 +108,7 @@ pub struct Row {
     pub aurc: f64,
     /// That above the oracle's (E-AURC).
     pub excess_aurc: f64,
-    /// Expected calibration error of Platt's probabilities on records they were not fitted on; `None` with fewer than two of a class. Its
+    /// Expected calibration error, ten bins of equal mass, of Platt's probabilities on records they were not fitted on; `None` with fewer than two of a class. Its
     /// interval is [centred](metrics::Resampled::centred) on the estimate.
     pub ece: Option<Interval>,
     /// Brier score of the same probabilities.
@@ -110,6 +128,14 @@ pub enum BenchError {
     /// No record has a label.
     #[error("none of the {0} records has a label; a benchmark needs `label`: 1 for wrong, 0 for right")]
     NoLabels(usize),
+    /// A record outside all groups.
+    #[error("record `{id}` has no `source.{field}` to group by")]
+    NoGroup {
+        /// The record.
+        id: String,
+        /// The field.
+        field: String,
+    },
     /// A setting outside its range.
     #[error(transparent)]
     Setting(MetricError),
@@ -125,36 +151,57 @@ impl Bench {
     }
 }
 
+/// [`bench_with`] the default setup.
+///
+/// # Errors
+/// As [`bench_with`].
+pub fn bench(records: &[Record], settings: &BenchSettings) -> Result<Bench, BenchError> {
+    bench_with(records, settings, &Setup::default())
+}
+
 /// Computes and judges the scores on the labelled records, each score on those that have what it needs. A score for which no metric is
 /// defined (all of its records right, say) has no row but stands in `skipped` with the reason.
 ///
 /// # Errors
-/// An unknown score, no labelled record, a setting outside its range.
-pub fn bench(records: &[Record], settings: &BenchSettings) -> Result<Bench, BenchError> {
-    bench_with(records, &Setup::default(), settings)
-}
-
-/// [`bench`] with the back-ends and fitted parameters of a setup.
-///
-/// # Errors
-/// As [`bench`].
-pub fn bench_with(records: &[Record], setup: &Setup, settings: &BenchSettings) -> Result<Bench, BenchError> {
+/// An unknown score, no labelled record, a record outside all groups, a setting outside its range.
+pub fn bench_with(records: &[Record], settings: &BenchSettings, setup: &Setup) -> Result<Bench, BenchError> {
     let scorers = chosen(settings.scores.as_deref())?;
     let labelled: Vec<(&Record, bool)> = records.iter().filter_map(|record| Some((record, record.wrong()?))).collect();
-    let wrong: Vec<bool> = labelled.iter().map(|&(_, wrong)| wrong).collect();
-    let base_rate = metrics::base_rate(&wrong).map_err(|_| BenchError::NoLabels(records.len()))?;
-    let unlabelled = records.iter().filter(|record| record.label.is_none()).map(|record| record.id.clone()).collect();
-    let mut found = Bench { n: labelled.len(), base_rate, unlabelled, rows: Vec::new(), skipped: BTreeMap::new() };
-    let measured = Measured::all(&scorers, &labelled, setup);
-    for (scorer, measured) in scorers.into_iter().zip(measured) {
-        match measured.row(scorer, settings) {
-            Ok(row) => found.rows.push(row),
+    let mut found = empty(records, &labelled)?;
+    let groups = groups(&labelled, settings.group_by.as_deref())?;
+    found.groups = settings.group_by.as_ref().map(|_| groups.len());
+    let mut shown = Vec::new();
+    for (scorer, measured) in scorers.iter().zip(columns::columns(&scorers, &labelled, setup)) {
+        match measured.row(*scorer, &groups, settings) {
+            Ok(row) => {
+                found.rows.push(row);
+                shown.push(measured);
+            }
             Err(error @ MetricError::Setting { .. }) => return Err(BenchError::Setting(error)),
             Err(error) => drop(found.skipped.insert(scorer.name().to_owned(), measured.reason(&error))),
         }
     }
     adjust(&mut found.rows).map_err(BenchError::Setting)?;
+    paired::compare(&mut found.rows, &shown, &groups, settings).map_err(BenchError::Setting)?;
     Ok(found)
+}
+
+/// What is known before any score.
+fn empty(records: &[Record], labelled: &[(&Record, bool)]) -> Result<Bench, BenchError> {
+    let wrong: Vec<bool> = labelled.iter().map(|&(_, wrong)| wrong).collect();
+    let base_rate = metrics::base_rate(&wrong).map_err(|_| BenchError::NoLabels(records.len()))?;
+    let unlabelled = records.iter().filter(|record| record.label.is_none()).map(|record| record.id.clone()).collect();
+    Ok(Bench { n: labelled.len(), groups: None, base_rate, unlabelled, rows: Vec::new(), skipped: BTreeMap::new() })
+}
+
+/// The labelled records by what their `source` has in `field`; without one, each by itself.
+fn groups(labelled: &[(&Record, bool)], field: Option<&str>) -> Result<Groups, BenchError> {
+    let Some(field) = field else { return Ok(Groups::single(labelled.len())) };
+    let key = |(record, _): &(&Record, bool)| {
+        let absent = || BenchError::NoGroup { id: record.id.clone(), field: field.to_owned() };
+        record.group(field).ok_or_else(absent)
+    };
+    Ok(Groups::new(labelled.iter().map(key).collect::<Result<Vec<String>, _>>()?))
 }
 
 /// Fills in the p-values adjusted for the number of rows.

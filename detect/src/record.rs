@@ -171,6 +171,11 @@ impl Record {
         self.label.map(|label| label == 1)
     }
 
+    /// What the record has in common with others of the same value, as JSON: a field of `source`, neither absent nor null.
+    pub fn group(&self, field: &str) -> Option<String> {
+        self.source.as_ref()?.get(field).filter(|value| !value.is_null()).map(Value::to_string)
+    }
+
     /// The texts of the samples, in order.
     pub fn sample_texts(&self) -> Vec<&str> {
         self.samples.iter().map(|sample| sample.text.as_str()).collect()

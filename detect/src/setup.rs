@@ -1,10 +1,7 @@
 //! What scoring runs with: how texts are compared, who judges entailment, and what was fitted beforehand.
 
-use std::collections::BTreeMap;
-
-use serde_json::Value;
-
 use crate::entailment::Entailment;
+use crate::fitted::Fitted;
 use crate::similarity::{NormalisedExactMatch, RougeL, Similarity, TokenJaccard};
 
 /// The back-ends and fitted parameters that scores read. [`Setup::default`] needs no model.
@@ -18,8 +15,8 @@ pub struct Setup {
     pub equivalence: Equivalence,
     /// Judges whether a text entails another; none by default: it takes a model.
     pub entailment: Option<Box<dyn Entailment>>,
-    /// Parameters of learned scores by name, as their fit returned them.
-    pub fitted: BTreeMap<String, Value>,
+    /// What learned scores have learnt; nothing by default.
+    pub fitted: Fitted,
 }
 
 impl Setup {
@@ -57,7 +54,7 @@ impl Default for Setup {
             graph: Box::new(TokenJaccard),
             equivalence: Equivalence::default(),
             entailment: None,
-            fitted: BTreeMap::new(),
+            fitted: Fitted::default(),
         }
     }
 }

@@ -7,9 +7,9 @@ use rayon::prelude::*;
 
 use crate::reader::{Ids, RecordError, parse_numbered, read_lines};
 use crate::record::Record;
-use crate::scores::{Case, Scorer};
+use crate::scores::Case;
 use crate::setup::Setup;
-use crate::verdict::{Verdict, score_case};
+use crate::verdict::Verdict;
 
 /// A window closes at this many lines,
 const LINES: usize = 512;
@@ -27,7 +27,7 @@ pub struct Tally {
 
 type Line = (usize, Result<Vec<u8>, RecordError>);
 
-/// Scores every record of `input` (JSON lines) and hands verdicts and errors to `write` in the order of the lines. A bad line is an error of its
+/// Draws the verdict of every record of `input` (JSON lines) and hands verdicts and errors to `write` in the order of the lines. A bad line is an error of its
 /// own, as in [`read_records`](crate::reader::read_records), and the lines after it are still scored. Runs in rayon's current thread pool.
 ///
 /// # Errors
@@ -35,7 +35,7 @@ type Line = (usize, Result<Vec<u8>, RecordError>);
 pub fn score_stream<E>(
     input: impl BufRead,
     setup: &Setup,
-    scorers: &[&dyn Scorer],
+    verdict: impl Fn(&Case<'_>) -> Verdict + Sync,
     mut write: impl FnMut(Result<Verdict, RecordError>) -> Result<(), E>,
 ) -> Result<Tally, E> {
     let (mut lines, mut ids, mut tally) = (read_lines(input), Ids::default(), Tally::default());
@@ -44,7 +44,7 @@ pub fn score_stream<E>(
         if window.is_empty() {
             return Ok(tally);
         }
-        for verdict in score_window(window, &mut ids, setup, scorers) {
+        for verdict in score_window(window, &mut ids, setup, &verdict) {
             tally.lines += 1;
             tally.failed += usize::from(verdict.is_err());
             write(verdict)?;
@@ -63,18 +63,23 @@ fn next_window(lines: &mut impl Iterator<Item = Line>) -> Vec<Line> {
 }
 
 /// Parses in parallel, tells repeated ids in order, scores in parallel.
-fn score_window(window: Vec<Line>, ids: &mut Ids, setup: &Setup, scorers: &[&dyn Scorer]) -> Vec<Result<Verdict, RecordError>> {
+fn score_window(
+    window: Vec<Line>,
+    ids: &mut Ids,
+    setup: &Setup,
+    verdict: &(impl Fn(&Case<'_>) -> Verdict + Sync),
+) -> Vec<Result<Verdict, RecordError>> {
     let parse = |(number, line): Line| (number, line.and_then(|line| parse_numbered(number, &line)));
     let parsed: Vec<(usize, Result<Record, RecordError>)> = window.into_par_iter().map(parse).collect();
     let records: Vec<_> = parsed.into_iter().map(|(number, record)| ids.first(number, record)).collect();
-    records.into_par_iter().map(|record| record.map(|record| score_case(&Case::with(&record, setup), scorers))).collect()
+    records.into_par_iter().map(|record| record.map(|record| verdict(&Case::with(&record, setup)))).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::scores;
-    use crate::verdict::score_record;
+    use crate::verdict::{score_case, score_record};
     use std::io::Read;
 
     fn line(id: usize) -> String {
@@ -86,10 +91,15 @@ mod tests {
         let text: String =
             (0..3 * LINES + 7).map(|id| if id % 100 == 50 { "rubbish\n".to_owned() } else { line(id % 1000) + "\n" }).collect();
         let mut found = Vec::new();
-        let tally = score_stream(text.as_bytes(), &Setup::default(), scores::registry(), |verdict| {
-            found.push(verdict.map_err(|error| error.to_string()));
-            Ok::<_, ()>(())
-        });
+        let tally = score_stream(
+            text.as_bytes(),
+            &Setup::default(),
+            |case| score_case(case, scores::registry()),
+            |verdict| {
+                found.push(verdict.map_err(|error| error.to_string()));
+                Ok::<_, ()>(())
+            },
+        );
         let alone = crate::reader::read_records(text.as_bytes())
             .map(|(_, record)| record.map(|record| score_record(&record, scores::registry())).map_err(|error| error.to_string()));
         assert!(alone.eq(found.iter().cloned()));
@@ -101,10 +111,15 @@ mod tests {
     #[test]
     fn an_error_of_the_writer_ends_the_stream() {
         let (text, mut written) = ((0..5).map(|id| line(id) + "\n").collect::<String>(), 0);
-        let stop = score_stream(text.as_bytes(), &Setup::default(), &[], |_| {
-            written += 1;
-            if written == 2 { Err("the disk is full") } else { Ok(()) }
-        });
+        let stop = score_stream(
+            text.as_bytes(),
+            &Setup::default(),
+            |case| score_case(case, &[]),
+            |_| {
+                written += 1;
+                if written == 2 { Err("the disk is full") } else { Ok(()) }
+            },
+        );
         assert_eq!((stop, written), (Err("the disk is full"), 2));
     }
 
@@ -129,10 +144,15 @@ mod tests {
         let mut endless = Endless(0, Vec::new());
         let mut left = LINES + 1;
         let input = std::io::BufReader::with_capacity(64, &mut endless);
-        let ended = score_stream(input, &Setup::default(), &[], |_| {
-            left -= 1;
-            if left == 0 { Err(()) } else { Ok(()) }
-        });
+        let ended = score_stream(
+            input,
+            &Setup::default(),
+            |case| score_case(case, &[]),
+            |_| {
+                left -= 1;
+                if left == 0 { Err(()) } else { Ok(()) }
+            },
+        );
         assert!(ended.is_err() && endless.0 <= 2 * LINES + 2, "{} records read", endless.0);
     }
 }

@@ -70,6 +70,12 @@ pub(crate) fn finite_score(scorer: &dyn Scorer, case: &Case<'_>) -> Result<f64, 
     scorer.score(case).and_then(|value| if value.is_finite() { Ok(value) } else { Err(Missing::Finite) })
 }
 
+/// The same for judging scores: a learned score of a record it was fitted on would be no finding and is missing.
+pub(crate) fn unseen_score(scorer: &dyn Scorer, case: &Case<'_>) -> Result<f64, Missing> {
+    let seen = scorer.learned().is_some() && case.setup.fitted.has_seen(case.record);
+    if seen { Err(Missing::Unseen) } else { finite_score(scorer, case) }
+}
+
 impl Verdict {
     /// The verdict with the parts of the response, scored one by one; `missing` says what their scores lack.
     #[must_use]

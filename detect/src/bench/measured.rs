@@ -2,68 +2,66 @@
 
 use std::collections::BTreeMap;
 
-use rayon::prelude::*;
-
+use super::columns::Cell;
 use super::held_out::HeldOut;
 use super::{BenchSettings, Row};
-use crate::metrics::{self, Interval, MetricError, Ranking};
-use crate::record::Record;
-use crate::scores::{Case, Missing, Scorer};
-use crate::setup::Setup;
-use crate::verdict::finite_score;
-
-/// A score with whether the record is wrong, or what the record lacks.
-type Outcome = Result<(f64, bool), Missing>;
+use crate::metrics::{self, Groups, Interval, MetricError, Ranking};
+use crate::scores::Scorer;
 
 /// The values of a score on the records that have what it needs.
 pub(super) struct Measured {
-    scores: Vec<f64>,
-    wrong: Vec<bool>,
+    pub(super) scores: Vec<f64>,
+    pub(super) wrong: Vec<bool>,
+    /// Which of the labelled records, rising.
+    pub(super) items: Vec<usize>,
     /// What the other records lack, and how many of them.
     lacks: BTreeMap<String, usize>,
+    seconds: f64,
+    /// Sum over those records; `None` where one does not tell.
+    extra_tokens: Option<usize>,
 }
 
 impl Measured {
-    /// Computes the scores, records in parallel. Those of one record share its comparisons, so that a model runs once for all of them.
-    pub(super) fn all(scorers: &[&dyn Scorer], labelled: &[(&Record, bool)], setup: &Setup) -> Vec<Self> {
-        let of_record = |&(record, wrong): &(&Record, bool)| {
-            let case = Case::with(record, setup);
-            scorers.iter().map(|scorer| finite_score(*scorer, &case).map(|score| (score, wrong))).collect()
-        };
-        let computed: Vec<Vec<Outcome>> = labelled.par_iter().map(of_record).collect();
-        (0..scorers.len()).map(|place| Self::new(computed.iter().map(|outcomes| &outcomes[place]))).collect()
-    }
-
-    fn new<'a>(computed: impl Iterator<Item = &'a Outcome>) -> Self {
-        let mut measured = Self { scores: Vec::new(), wrong: Vec::new(), lacks: BTreeMap::new() };
-        for outcome in computed {
-            match outcome {
-                Ok((score, wrong)) => {
-                    measured.scores.push(*score);
-                    measured.wrong.push(*wrong);
+    /// Gathers a column of scores and labels.
+    pub(super) fn new<'a>(column: impl Iterator<Item = (&'a Cell, bool)>) -> Self {
+        let (scores, wrong, items, lacks) = (Vec::new(), Vec::new(), Vec::new(), BTreeMap::new());
+        let mut found = Self { scores, wrong, items, lacks, seconds: 0.0, extra_tokens: Some(0) };
+        for (item, (cell, wrong)) in column.enumerate() {
+            match &cell.score {
+                Err(missing) => *found.lacks.entry(missing.to_string()).or_default() += 1,
+                Ok(score) => {
+                    found.scores.push(*score);
+                    found.wrong.push(wrong);
+                    found.items.push(item);
+                    found.seconds += cell.seconds;
+                    found.extra_tokens = found.extra_tokens.zip(cell.extra_tokens).map(|(sum, tokens)| sum + tokens);
                 }
-                Err(missing) => *measured.lacks.entry(missing.to_string()).or_default() += 1,
             }
         }
-        measured
+        found
     }
 
-    /// The metrics of the score, with intervals.
-    pub(super) fn row(&self, scorer: &dyn Scorer, settings: &BenchSettings) -> Result<Row, MetricError> {
-        let (scores, wrong) = (&self.scores, &self.wrong);
-        let [auroc, auc_pr, prr, prr_half] = self.ranking_intervals(settings)?;
-        let calibrated = HeldOut::new(scores, wrong, settings.seed).and_then(|held_out| held_out.intervals(settings));
+    /// The metrics of the score, with intervals over `groups` of the labelled records.
+    pub(super) fn row(&self, scorer: &dyn Scorer, groups: &Groups, settings: &BenchSettings) -> Result<Row, MetricError> {
+        let (scores, wrong, n) = (&self.scores, &self.wrong, self.scores.len());
+        let groups = groups.within(&self.items);
+        let [auroc, auc_pr, prr, prr_half] = self.ranking_intervals(&groups, settings)?;
+        let calibrated = HeldOut::new(scores, wrong, &groups, settings.seed).and_then(|held_out| held_out.intervals(settings));
         Ok(Row {
             score: scorer.name().to_owned(),
             single_pass: scorer.single_pass(),
             cost: scorer.card().cost,
-            n: scores.len(),
+            microseconds: settings.timed.then_some(1e6 * self.seconds / n as f64),
+            extra_tokens: self.extra_tokens.map(|tokens| tokens as f64 / n as f64),
+            n,
             missing: self.lacks.values().sum(),
             lacks: self.lacks.clone(),
             auroc: auroc?,
             auroc_delong: metrics::delong_interval(scores, wrong, settings.confidence).ok(),
             p_value: metrics::mann_whitney(scores, wrong)?,
             p_adjusted: 1.0,
+            to_best: None,
+            to_length: None,
             auc_pr: auc_pr?,
             base_rate: metrics::base_rate(wrong)?,
             prr: prr?,
@@ -78,7 +76,7 @@ impl Measured {
     }
 
     /// AUROC, AUC-PR, PRR and PRR up to one half. The scores are sorted once; a resample is counted into their blocks of ties.
-    fn ranking_intervals(&self, settings: &BenchSettings) -> Result<[Result<Interval, MetricError>; 4], MetricError> {
+    fn ranking_intervals(&self, groups: &Groups, settings: &BenchSettings) -> Result<[Result<Interval, MetricError>; 4], MetricError> {
         metrics::check_classes(&self.scores, &self.wrong)?;
         let ranking = Ranking::new(&self.scores, &self.wrong);
         let statistics = |drawn: &[usize]| {
@@ -86,7 +84,7 @@ impl Measured {
             let prr = |max_rejection| metrics::prr_of(&blocks, max_rejection);
             [metrics::auroc_of(&blocks), metrics::average_precision_of(&blocks), prr(1.0), prr(0.5)].map(Result::ok)
         };
-        let resampled = metrics::resample(self.scores.len(), settings.resamples, settings.seed, statistics)?;
+        let resampled = metrics::resample_groups(groups, settings.resamples, settings.seed, statistics)?;
         Ok(resampled.map(|statistic| statistic?.percentile(settings.confidence)))
     }
 

@@ -9,7 +9,7 @@ use crate::metrics::{Groups, MetricError};
 use crate::record::Record;
 use crate::scores::{Case, Scorer};
 use crate::setup::Setup;
-use crate::verdict::finite_score;
+use crate::verdict::unseen_score;
 
 /// A score that may be chosen.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,7 +25,7 @@ impl Candidate {
     pub fn all(records: &[&Record], scorers: &[&dyn Scorer], setup: &Setup) -> Vec<Self> {
         let row = |record: &&Record| {
             let case = Case::with(record, setup);
-            scorers.iter().map(|scorer| finite_score(*scorer, &case).ok()).collect::<Vec<_>>()
+            scorers.iter().map(|scorer| unseen_score(*scorer, &case).ok()).collect::<Vec<_>>()
         };
         let rows: Vec<Vec<Option<f64>>> = records.par_iter().map(row).collect();
         let values = |column: usize| rows.iter().map(|row| row[column]).collect();

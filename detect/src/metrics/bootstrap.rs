@@ -39,6 +39,14 @@ impl Resampled {
         Ok(Interval { estimate: self.estimate, low: quantile(&self.values, tail), high: quantile(&self.values, 1.0 - tail) })
     }
 
+    /// Standard deviation of the resampled values, which estimates the standard error of the statistic; 0 for fewer than two.
+    pub fn std_error(&self) -> f64 {
+        let n = self.values.len() as f64;
+        let mean = self.values.iter().sum::<f64>() / n;
+        let spread = self.values.iter().map(|value| (value - mean).powi(2)).sum::<f64>();
+        if n > 1.0 { (spread / (n - 1.0)).sqrt() } else { 0.0 }
+    }
+
     /// The percentile interval, shifted so that the resampled values have the estimate as their mean: for a statistic that resampling
     /// biases. A sum of absolute values such as the calibration error grows with every bit of noise; its resamples lie above the estimate,
     /// and their quantiles may not even enclose it. What remains is the spread of the estimate at this number of items; a bias that the

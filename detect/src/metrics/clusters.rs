@@ -43,6 +43,15 @@ impl Groups {
         &self.members
     }
 
+    /// Some of the items, numbered by their place in `items`, in the groups they are of. An item there is none of is a group of its own.
+    #[must_use]
+    pub fn within(&self, items: &[usize]) -> Self {
+        let mut group_of = vec![None; self.n_items];
+        self.members.iter().enumerate().for_each(|(group, members)| members.iter().for_each(|&item| group_of[item] = Some(group)));
+        let key = |&item: &usize| group_of.get(item).copied().flatten().ok_or(item);
+        Self::new(items.iter().map(key))
+    }
+
     /// How many groups.
     pub fn len(&self) -> usize {
         self.members.len()
@@ -108,6 +117,12 @@ mod tests {
     fn items_of_one_key_are_one_group() {
         let groups = Groups::new(["b", "a", "b"]);
         assert_eq!((groups.members(), groups.len(), groups.n_items()), ([vec![0, 2], vec![1]].as_slice(), 2, 3));
+    }
+
+    #[test]
+    fn some_items_keep_their_groups() {
+        let groups = Groups::new(["a", "b", "a", "b"]).within(&[3, 0, 2, 9]);
+        assert_eq!((groups.members(), groups.n_items()), ([vec![0], vec![1, 2], vec![3]].as_slice(), 4));
     }
 
     #[test]

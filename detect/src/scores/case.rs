@@ -7,9 +7,8 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use ndarray::{Array2, s};
-use serde_json::Value;
 
-use super::Missing;
+use super::{Missing, Model};
 use crate::entailment::Judgement;
 use crate::record::Record;
 use crate::setup::{Equivalence, Setup};
@@ -146,11 +145,11 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// The fitted parameters of a learned score.
+    /// What was fitted for a learned score.
     ///
     /// # Errors
     /// When it was not fitted.
-    pub fn fitted(&self, score: &'static str) -> Result<&'a Value, Missing> {
-        self.setup.fitted.get(score).ok_or(Missing::Fit(score))
+    pub fn fitted(&self, score: &'static str) -> Result<&'a dyn Model, Missing> {
+        self.setup.fitted.model(score).ok_or(Missing::Fit(score))
     }
 }

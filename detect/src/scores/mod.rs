@@ -9,17 +9,18 @@ mod learned;
 mod length;
 mod one_pass;
 mod sampling;
+mod training;
 
 use std::fmt;
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use crate::similarity::BackendError;
 
 pub use case::Case;
 pub use sampling::sentence_surprises;
+pub use training::{Learned, Model, Training};
 
 /// The baseline every table carries: a score that does not beat it has found nothing but long answers.
 pub const LENGTH: &str = "length";
@@ -60,17 +61,6 @@ pub trait Scorer: Sync {
     fn single_pass(&self) -> bool {
         matches!(self.card().cost, Cost::Text | Cost::OnePass)
     }
-}
-
-/// A score with parameters that are fitted on records beforehand.
-pub trait Learned: Sync {
-    /// Whether it needs `label`; else the records alone are enough.
-    fn supervised(&self) -> bool;
-    /// The parameters, as [`Case::fitted`] will hand them back. Cases that lack what it needs are passed over.
-    ///
-    /// # Errors
-    /// Says in one sentence why the cases do not allow a fit.
-    fn fit(&self, cases: &[Case<'_>], seed: u64) -> Result<Value, String>;
 }
 
 /// What a score costs beyond having the response.
@@ -135,6 +125,35 @@ pub enum Missing {
     /// The learned score was not fitted.
     #[error("fitted parameters of {0}")]
     Fit(&'static str),
+    /// The record has hidden states, but not those the fitted parameters read.
+    #[error("{field} of layer {layer}")]
+    Layer {
+        /// The field.
+        field: &'static str,
+        /// The layer.
+        layer: usize,
+    },
+    /// The record is of another model than the parameters were fitted on.
+    #[error("{expected} numbers in {field} ({found} found)")]
+    Width {
+        /// The field.
+        field: &'static str,
+        /// How many the parameters take.
+        expected: usize,
+        /// How many the record has.
+        found: usize,
+    },
+    /// A learned score is not judged on what it was fitted on.
+    #[error("a fit that has not seen them")]
+    Unseen,
+    /// A score of other scores lacks one of them.
+    #[error("the score {name} ({lacks})")]
+    Score {
+        /// The other score.
+        name: String,
+        /// What that one lacks.
+        lacks: String,
+    },
     /// A back-end failed.
     #[error("a working back-end ({0})")]
     Backend(#[from] BackendError),

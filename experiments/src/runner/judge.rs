@@ -42,7 +42,8 @@ pub fn run(answers: &Path, recipe: &DetectRecipe, folder: &Path) -> Result<()> {
     jsonl::write(&folder.join("verdicts.jsonl"), Existing::Replace, verdicts)?;
     let headline: Vec<Record> =
         answered.into_iter().filter(|answered| is_headline(&answered.question)).map(|answered| answered.record).collect();
-    let settings = BenchSettings { scores: None, resamples: recipe.resamples, confidence: CONFIDENCE, seed: recipe.seed };
+    let settings =
+        BenchSettings { scores: None, resamples: recipe.resamples, confidence: CONFIDENCE, seed: recipe.seed, ..BenchSettings::default() };
     let judged = Judged { bench: bench(&headline, &settings)? };
     Ok(write_atomic(folder.join("bench.json"), serde_json::to_string(&judged)?.as_bytes())?)
 }

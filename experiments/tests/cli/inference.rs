@@ -142,7 +142,7 @@ fn a_prompt_in_a_file_is_the_prompt() {
 }
 
 /// What scores need that generation does not give.
-const ELSEWHERE: [&str; 2] = ["variants", "an entailment model"];
+const ELSEWHERE: [&str; 3] = ["variants", "an entailment model", "fitted parameters"];
 
 /// Every score is there, or lacks one of `parts`.
 fn lacks_only(verdict: &serde_json::Value, parts: &[&str]) {

@@ -16,6 +16,7 @@ mod interruption;
 mod judging;
 mod killing;
 mod launching;
+mod learning;
 mod merging;
 mod output_closed;
 mod public_data;

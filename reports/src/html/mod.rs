@@ -102,6 +102,27 @@ pub fn render_experts_html(report: &ExpertReport) -> Result<String, Error> {
     Ok(page.render()?)
 }
 
+/// The template of a page about hallucination scores alone.
+#[derive(Template)]
+#[template(path = "detection_page.html")]
+struct DetectionPage<'r> {
+    report: &'r Report,
+    style: &'static str,
+    script: &'static str,
+    detection: Vec<Section>,
+    scores: Table,
+}
+
+/// A page of a report's title, summary, curves and table of scores, and of its notes as the scores that have no row.
+///
+/// # Errors
+/// [`Error::Draw`] or [`Error::Template`] where a picture or the page cannot be written.
+pub fn render_detection_html(report: &Report) -> Result<String, Error> {
+    let (detection, scores) = (figures::detection(report)?, tables::scores(report));
+    let page = DetectionPage { report, style: STYLE, script: SCRIPT, detection, scores };
+    Ok(page.render()?)
+}
+
 /// The name to show for an arm: its label where the report lists it, else its name.
 fn shown<'r>(report: &'r Report, arm: &'r str) -> &'r str {
     report.arms.iter().find(|listed| listed.name == arm).map_or(arm, |listed| listed.shown())

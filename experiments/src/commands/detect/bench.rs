@@ -1,25 +1,25 @@
 //! `coppice detect bench`: how well every score tells wrong answers from right ones.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use coppice_detect::Record;
-use coppice_detect::bench::{Bench, BenchSettings, bench_with};
-use coppice_detect::metrics::Interval;
+use coppice_detect::bench::{Bench, BenchSettings, bench_with, mean_ranks};
+use serde_json::json;
 
 use super::data::DataArgs;
 use super::setup::{SetupArgs, tell_truncated};
-use super::{chosen, open};
+use super::{bench_page, bench_table, chosen, readable, told};
 use crate::common::Outcome;
 use crate::output;
 
-/// How well every score tells wrong answers from right ones, on labelled records, with bootstrap intervals.
+/// How well every score tells wrong answers from right ones, on labelled records, with intervals, always beside the length.
 #[derive(Debug, Args)]
 pub(super) struct DetectBenchArgs {
-    /// Labelled records (label 1 = wrong), one JSON object a line.
+    /// Labelled records (label 1 = wrong), one JSON object a line. Several (models, data sets): a table each, and mean ranks.
     #[arg(long, value_name = "R.jsonl", conflicts_with = "data")]
-    input: Option<PathBuf>,
+    input: Vec<PathBuf>,
     /// A public data set instead (`coppice detect data` lists them).
     #[arg(long, value_name = "NAME")]
     data: Option<String>,
@@ -28,6 +28,9 @@ pub(super) struct DetectBenchArgs {
     /// Scores to compare; `length` is always among them. Default: all.
     #[arg(long, value_name = "A,B", value_delimiter = ',')]
     scores: Vec<String>,
+    /// Field of `source` that names what records have in common (a person): intervals draw whole groups.
+    #[arg(long, value_name = "FIELD")]
+    group_by: Option<String>,
     #[command(flatten)]
     setup: SetupArgs,
     /// Bootstrap resamples of each interval.
@@ -36,6 +39,9 @@ pub(super) struct DetectBenchArgs {
     /// Seed of the bootstrap and of the halves probabilities are fitted on.
     #[arg(long, default_value_t = 0)]
     seed: u64,
+    /// Write a page with tables and curves, DIR/index.html.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
     /// Print one JSON object, curves included.
     #[arg(long)]
     json: bool,
@@ -45,48 +51,60 @@ impl DetectBenchArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         chosen(&self.scores)?;
         let setup = self.setup.open()?;
-        let (mut records, mut failed) = (Vec::new(), 0);
-        for item in self.items()? {
-            match item {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    failed += 1;
-                    output::say(error.to_string());
-                }
-            }
+        let (mut found, mut failed) = (Vec::new(), 0);
+        for name in self.names()? {
+            let (records, bad) = self.records(name)?;
+            failed += bad;
+            let bench = bench_with(&records, &self.settings(), &setup).with_context(|| name.display().to_string())?;
+            found.push((name, bench));
         }
-        let scores = (!self.scores.is_empty()).then(|| self.scores.clone());
-        let found = bench_with(&records, &setup, &BenchSettings { scores, resamples: self.resamples, confidence: 0.95, seed: self.seed })?;
         tell_truncated(&setup);
-        if self.json {
-            output::json(&found)?;
-        } else {
-            table(&found).into_iter().try_for_each(output::line)?;
+        if let Some(folder) = &self.report {
+            bench_page::write(folder, &found)?;
         }
+        self.print(&found)?;
         Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
     }
 
-    /// The records of the input, or of the data set; faults say where they stand.
-    fn items(&self) -> Result<Vec<Result<Record>>> {
-        if let Some(name) = &self.data {
-            return Ok(self.source.records(self.source.open(name)?));
+    /// What is measured: the files, or the data set.
+    fn names(&self) -> Result<Vec<&Path>> {
+        match &self.data {
+            Some(name) => Ok(vec![Path::new(name)]),
+            None if self.input.is_empty() => bail!("expected --input R.jsonl or --data NAME"),
+            None => Ok(self.input.iter().map(PathBuf::as_path).collect()),
         }
-        let Some(input) = &self.input else { bail!("expected --input R.jsonl or --data NAME") };
-        Ok(open(input)?.into_iter().map(|item| item.map_err(|error| anyhow!("{}: {error}", input.display()))).collect())
     }
-}
 
-fn table(found: &Bench) -> Vec<String> {
-    let optional = |value: Option<Interval>| value.map_or("-".to_owned(), |value| format!("{:.3}", value.estimate));
-    let row = |row: &coppice_detect::bench::Row| {
-        let auroc = format!("{:.3} [{:.3}, {:.3}]", row.auroc.estimate, row.auroc.low, row.auroc.high);
-        let calibrated = format!("{:>6} {:>6}", optional(row.ece), optional(row.brier));
-        format!(
-            "{:<28} {:>5} {auroc:>22} {:>7.3} {:>7.3} {calibrated}  {}",
-            row.score, row.n, row.auc_pr.estimate, row.prr.estimate, row.cost
-        )
-    };
-    let head = format!("{:<28} {:>5} {:>22} {:>7} {:>7} {:>6} {:>6}  cost", "score", "n", "AUROC [95 %]", "AUC-PR", "PRR", "ECE", "Brier");
-    let base = format!("{} labelled answers, {:.1} % of them wrong (the base rate of AUC-PR)", found.n, found.base_rate * 100.0);
-    [base, head].into_iter().chain(found.rows.iter().map(row)).collect()
+    /// The records of the file, or of the data set, and how many others cannot be read.
+    fn records(&self, name: &Path) -> Result<(Vec<Record>, usize)> {
+        match &self.data {
+            Some(data) => Ok(told(self.source.records(self.source.open(data)?))),
+            None => readable(name),
+        }
+    }
+
+    fn settings(&self) -> BenchSettings {
+        let scores = (!self.scores.is_empty()).then(|| self.scores.clone());
+        let &Self { resamples, seed, .. } = self;
+        BenchSettings { scores, resamples, seed, group_by: self.group_by.clone(), timed: true, ..BenchSettings::default() }
+    }
+
+    fn print(&self, found: &[(&Path, Bench)]) -> Result<()> {
+        let ranks = mean_ranks(&found.iter().map(|(_, bench)| bench).collect::<Vec<_>>());
+        match (self.json, found) {
+            (true, [(_, bench)]) => output::json(bench),
+            (true, _) => {
+                let inputs: Vec<_> = found.iter().map(|(input, bench)| json!({ "input": input, "bench": bench })).collect();
+                output::json(&json!({ "inputs": inputs, "mean_ranks": ranks }))
+            }
+            (false, [(_, bench)]) => bench_table::table(bench).into_iter().try_for_each(output::line),
+            (false, _) => {
+                for (input, bench) in found {
+                    output::line(input.display().to_string())?;
+                    bench_table::table(bench).into_iter().try_for_each(output::line)?;
+                }
+                bench_table::ranks(&ranks).into_iter().try_for_each(output::line)
+            }
+        }
+    }
 }

@@ -5,15 +5,15 @@ use std::path::PathBuf;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
+use coppice_detect::Record;
 use coppice_detect::calibration::{Calibrated, Candidate, Method, Settings, calibrate};
 use coppice_detect::guarantee::Control;
-use coppice_detect::metrics::Groups;
 use coppice_detect::scores::{LENGTH, Scorer, find, registry};
-use coppice_detect::{Record, Setup};
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
 
-use super::{calibrated, open};
+use super::setup::{SetupArgs, tell_truncated};
+use super::{calibrated, groups, readable};
 use crate::common::{Outcome, refuse_existing};
 use crate::output;
 
@@ -35,6 +35,8 @@ pub(super) struct DetectCalibrateArgs {
     /// platt, temperature, isotonic, centred_isotonic or bins; auto: the best in cross-validation.
     #[arg(long, default_value = AUTO, value_name = "METHOD")]
     method: String,
+    #[command(flatten)]
+    setup: SetupArgs,
     /// Largest share of wrong answers among those accepted, and of right ones among those flagged.
     #[arg(long, default_value_t = 0.1, value_name = "A")]
     alpha: f64,
@@ -70,15 +72,16 @@ pub(super) struct DetectCalibrateArgs {
 impl DetectCalibrateArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         refuse_existing(&self.output, self.overwrite)?;
-        let (scorers, settings) = (self.scorers()?, self.settings()?);
+        let (scorers, settings, setup) = (self.scorers()?, self.settings()?, self.setup.open()?);
         let (records, failed) = self.labelled()?;
         let labelled: Vec<(&Record, bool)> = records.iter().filter_map(|record| Some((record, record.wrong()?))).collect();
         let (records, wrong): (Vec<&Record>, Vec<bool>) = labelled.into_iter().unzip();
         if records.is_empty() {
             bail!("none of the records of {} has a label; calibration needs `label`: 1 for wrong, 0 for right", self.input.display());
         }
-        let scores = Candidate::all(&records, &scorers, &Setup::default());
-        let mut found = calibrate(&scores, &wrong, &self.groups(&records)?, &settings)?;
+        let scores = Candidate::all(&records, &scorers, &setup);
+        tell_truncated(&setup);
+        let mut found = calibrate(&scores, &wrong, &groups(&records, self.group_by.as_deref())?, &settings)?;
         found.calibrator.source = Some(self.source(&records));
         self.write(&found)?;
         calibrated::print(&found, &settings, self.json)?;
@@ -102,30 +105,12 @@ impl DetectCalibrateArgs {
 
     /// The records that can be read, and how many lines cannot.
     fn labelled(&self) -> Result<(Vec<Record>, usize)> {
-        let (mut records, mut failed) = (Vec::new(), 0);
-        for item in open(&self.input)? {
-            match item {
-                Ok(record) => records.push(record),
-                Err(error) => {
-                    failed += 1;
-                    output::say(format!("{}: {error}", self.input.display()));
-                }
-            }
-        }
+        let (records, failed) = readable(&self.input)?;
         let unlabelled = records.iter().filter(|record| record.label.is_none()).count();
         if unlabelled > 0 && unlabelled < records.len() {
             output::say(format!("{unlabelled} of {} records have no label and are left out", records.len()));
         }
         Ok((records, failed))
-    }
-
-    fn groups(&self, records: &[&Record]) -> Result<Groups> {
-        let Some(field) = &self.group_by else { return Ok(Groups::single(records.len())) };
-        let key = |record: &&Record| {
-            let value = record.source.as_ref().and_then(|source| source.get(field)).filter(|value| !value.is_null());
-            value.map(Value::to_string).ok_or_else(|| anyhow!("record `{}` has no `source.{field}` to group by", record.id))
-        };
-        Ok(Groups::new(records.iter().map(key).collect::<Result<Vec<String>>>()?))
     }
 
     /// Where the calibrator comes from; the model, where all records name the same.

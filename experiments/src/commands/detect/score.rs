@@ -1,19 +1,22 @@
 //! `coppice detect score`: records to verdicts.
 
+use std::fs::File;
+use std::io::{BufReader, Write};
 use std::path::PathBuf;
 
-use anyhow::Result;
+use anyhow::{Context, Result, bail};
 use clap::Args;
 use coppice_detect::calibration::Calibrator;
+use coppice_detect::reader::{Reason, RecordError};
 use coppice_detect::scores::{Scorer, find};
-use coppice_detect::{Case, Verdict, score_case};
-use coppice_models::fs::Existing;
-use serde_json::json;
+use coppice_detect::{Case, Verdict, score_case, score_stream};
+use coppice_models::fs::{AtomicFile, Existing};
+use serde_json::{Value, json};
 
 use super::setup::{SetupArgs, tell_truncated};
-use super::{calibrator, chosen, open};
-use crate::common::{Interrupted, Outcome, check_interrupt, refuse_existing};
-use crate::{jsonl, output};
+use super::{calibrator, chosen};
+use crate::common::{Interrupted, Outcome, check_interrupt, progress, refuse_existing};
+use crate::output;
 
 /// Scores every record; a bad line becomes {"id", "error"}, the rest is done, exit 1.
 #[derive(Debug, Args)]
@@ -47,37 +50,52 @@ impl DetectScoreArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         refuse_existing(&self.output, self.overwrite)?;
         let calibrator = self.calibrator.as_deref().map(calibrator::read).transpose()?;
-        let scorers = self.scorers(calibrator.as_ref())?;
-        let setup = self.setup.open()?;
-        let items = open(&self.input)?;
-        let failed = items.iter().filter(|item| item.is_err()).count();
-        let (mut lines, mut scored) = (Vec::new(), Vec::new());
-        for item in &items {
-            check_interrupt().map_err(|_| Interrupted::NothingWritten)?;
-            lines.push(match item {
-                Ok(record) => {
-                    let verdict = decided(self.verdict(&Case::with(record, &setup), &scorers), calibrator.as_ref());
-                    scored.extend(calibrator.as_ref().and_then(|calibrator| verdict.scores.get(&calibrator.score)));
-                    serde_json::to_value(verdict)?
-                }
-                Err(error) => json!({ "id": error.id, "error": error.to_string() }),
-            });
-        }
+        let (scorers, setup) = (self.scorers(calibrator.as_ref())?, self.setup.open()?);
+        let input = File::open(&self.input).with_context(|| format!("cannot read {}", self.input.display()))?;
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
+        let (mut file, mut scored) = (AtomicFile::create(&self.output, existing)?, Vec::new());
+        let bytes = progress(input.metadata().map_or(0, |metadata| metadata.len()), "bytes");
+        let verdict = |case: &Case<'_>| self.verdict(case, &scorers, calibrator.as_ref());
+        let tally = score_stream(BufReader::new(bytes.wrap_read(input)), &setup, verdict, |verdict| {
+            check_interrupt().map_err(|_| Interrupted::NothingWritten)?;
+            let calibrated = calibrator.as_ref().zip(verdict.as_ref().ok());
+            scored.extend(calibrated.and_then(|(calibrator, verdict)| verdict.scores.get(&calibrator.score)));
+            serde_json::to_writer(&mut file, &self.line(verdict)?)?;
+            Ok::<_, anyhow::Error>(file.write_all(b"\n")?)
+        })?;
+        file.commit()?;
         tell_truncated(&setup);
-        jsonl::write(&self.output, existing, lines)?;
         let drift = calibrator.as_ref().and_then(|calibrator| calibrator::drift(calibrator, &scored));
         if self.json {
-            output::json(&json!({ "records": items.len(), "failed": failed, "output": self.output, "drift": drift }))?;
+            output::json(&json!({ "records": tally.lines, "failed": tally.failed, "output": self.output, "drift": drift }))?;
         } else {
-            output::line(format!("{} verdicts, {failed} failed: {}", items.len() - failed, self.output.display()))?;
+            output::line(format!("{} verdicts, {} failed: {}", tally.lines - tally.failed, tally.failed, self.output.display()))?;
         }
-        Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
+        Ok(if tally.failed == 0 { Outcome::Done } else { Outcome::No })
     }
 
-    fn verdict(&self, case: &Case<'_>, scorers: &[&dyn Scorer]) -> Verdict {
-        let verdict = score_case(case, scorers);
-        if self.spans { verdict.with_parts(case) } else { verdict }
+    /// The verdict; none worth having once the user has asked to stop.
+    fn verdict(&self, case: &Case<'_>, scorers: &[&dyn Scorer], calibrator: Option<&Calibrator>) -> Verdict {
+        if check_interrupt().is_err() {
+            return Verdict::default();
+        }
+        let mut verdict = score_case(case, scorers);
+        if self.spans {
+            verdict = verdict.with_parts(case);
+        }
+        match calibrator {
+            Some(calibrator) => verdict.decide(calibrator),
+            None => verdict,
+        }
+    }
+
+    /// A verdict, or what was wrong with a line.
+    fn line(&self, verdict: Result<Verdict, RecordError>) -> Result<Value> {
+        match verdict {
+            Ok(verdict) => Ok(serde_json::to_value(verdict)?),
+            Err(RecordError { reason: Reason::EmptyInput, .. }) => bail!("{} is empty", self.input.display()),
+            Err(error) => Ok(json!({ "id": error.id, "error": error.to_string() })),
+        }
     }
 
     /// The scores asked for, and the one that the calibrator reads.
@@ -87,12 +105,5 @@ impl DetectScoreArgs {
             scorers.push(find(score)?);
         }
         Ok(scorers)
-    }
-}
-
-fn decided(verdict: Verdict, calibrator: Option<&Calibrator>) -> Verdict {
-    match calibrator {
-        Some(calibrator) => verdict.decide(calibrator),
-        None => verdict,
     }
 }

@@ -2,18 +2,20 @@
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use coppice_detect::Setup;
 use coppice_detect::encoder::{open_entailment, open_similarity};
 use coppice_detect::entailment::{Cached, Entailment, Served, Table};
+use coppice_detect::fitted::Fitted;
 use coppice_detect::server::Judge;
 use coppice_detect::setup::Equivalence;
 use coppice_detect::similarity::{HiddenStates, NormalisedExactMatch, RougeL, Similarity, TokenJaccard};
 
 use super::server::RemoteArgs;
+use crate::common::read_text;
 use crate::output;
 
 const NAMES: &str = "exact_match, jaccard, rouge_l, hidden";
@@ -22,7 +24,7 @@ const REMEMBERED_BYTES: usize = 64 << 20;
 /// From here on texts that are compared by their words count as one answer.
 const WORDS_THRESHOLD: f64 = 0.5;
 
-/// How texts are compared. A DIR is the folder of a model: nothing is downloaded.
+/// How texts are compared, and what was learnt beforehand. A DIR is the folder of a model: nothing is downloaded.
 #[derive(Debug, Args)]
 pub(super) struct SetupArgs {
     /// Similarity of answers and their parts (SAR, CoCoA): exact_match, jaccard, rouge_l, hidden (states in the record), or a sentence encoder.
@@ -42,6 +44,9 @@ pub(super) struct SetupArgs {
     /// "hypothesis", "entailment", "neutral", "contradiction"}; or a language model at a server.
     #[arg(long, value_name = "DIR|FILE.jsonl|URL")]
     nli: Option<String>,
+    /// Learned scores (`coppice detect fit` makes them); no command judges them on records they were fitted on.
+    #[arg(long, value_name = "FITTED.json")]
+    fitted: Option<PathBuf>,
     #[command(flatten)]
     remote: RemoteArgs,
 }
@@ -55,7 +60,7 @@ impl SetupArgs {
             graph: similarity("--graph-similarity", &self.graph_similarity)?,
             equivalence,
             entailment: self.nli.as_ref().map(|nli| self.entailment(nli)).transpose()?,
-            ..Setup::default()
+            fitted: self.fitted.as_deref().map_or_else(|| Ok(Fitted::default()), fitted)?,
         })
     }
 
@@ -105,6 +110,10 @@ pub(super) fn tell_truncated(setup: &Setup) {
     if unclear > 0 {
         output::say(format!("{unclear} pairs got no clear judgement from the server's model, and count as neutral"));
     }
+}
+
+fn fitted(path: &Path) -> Result<Fitted> {
+    Fitted::from_json(&read_text(path)?).with_context(|| path.display().to_string())
 }
 
 /// The judgements of a file, or the model of a folder, which is asked once for each pair while the pair is remembered.
