@@ -1,9 +1,9 @@
 //! Whatever a report holds, it is drawn or named as missing: hostile text stays text, odd numbers break nothing.
 
 use coppice_reports::data::{
-    Arm, Check, Comparison, Curve, Curve2d, CurvePoint, DomainShare, ExpertLoad, ExpertReport, ExpertTrend, Flagged, Interval, Knowledge,
-    LayerExperts, Measure, MethodResult, MethodSeed, Point, Role, ScoreResult, SeedResult, Stage, Token, TokenShare, TrendPoint,
-    Vocabulary,
+    Arm, Calibrated, Check, Comparison, Curve, Curve2d, CurvePoint, Detector, DetectorGroup, DetectorScore, DomainShare, ExpertLoad,
+    ExpertReport, ExpertTrend, Flagged, Guarantee, Interval, Knowledge, LayerExperts, Measure, MethodResult, MethodSeed, Point,
+    ReliabilityBin, Role, ScoreResult, SeedResult, Stage, Token, TokenShare, TrendPoint, Vocabulary,
 };
 use coppice_reports::plots::{self, Cost, KnowledgeAxis, Trend};
 use coppice_reports::{Error, Report, arms_table, methods_table, quality_curve_svg, render_experts_html, render_html};
@@ -66,6 +66,7 @@ fn report(value: f64) -> Report {
         }],
         roc: curve(),
         risk_coverage: curve(),
+        detector: Some(detector(value)),
         flagged: vec![Flagged {
             arm: text(),
             prompt: text(),
@@ -79,6 +80,37 @@ fn report(value: f64) -> Report {
         }],
         notes: vec![text()],
         limits: vec![text()],
+    }
+}
+
+/// A detector whose rows have more cells than there are groups.
+fn detector(value: f64) -> Detector {
+    let (some, interval) = (Some(value), Some(Interval { low: value, high: value }));
+    let guarantee =
+        Guarantee { alpha: value, confidence: value, n: usize::MAX, accepted: some, wrong_among_accepted: some, ..Guarantee::default() };
+    Detector {
+        arm: text(),
+        groups: vec![DetectorGroup { name: text(), meaning: text(), answers: usize::MAX }],
+        scores: vec![DetectorScore {
+            score: text(),
+            cost: text(),
+            answers: 0,
+            auroc: some,
+            auroc_interval: interval,
+            prr: some,
+            groups: vec![some, None],
+        }],
+        skipped: vec![(text(), text())],
+        calibrated: Some(Calibrated {
+            score: text(),
+            method: text(),
+            auroc: some,
+            auroc_interval: interval,
+            ece: some,
+            bins: vec![ReliabilityBin { predicted: some, wrong: some, answers: usize::MAX }; 2],
+            guarantee: Some(guarantee),
+            ..Calibrated::default()
+        }),
     }
 }
 

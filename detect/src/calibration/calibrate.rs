@@ -58,7 +58,7 @@ pub struct Calibrated {
 pub fn calibrate(scores: &[Candidate], wrong: &[bool], groups: &Groups, settings: &Settings) -> Result<Calibrated, CalibrationError> {
     check(scores, wrong, groups, settings)?;
     let (fit, judge) = two_parts(groups, settings.split, settings.seed);
-    let selection = Selection::new(wrong, &within(groups, &fit), &fit, settings.folds, settings.seed);
+    let selection = Selection::new(wrong, &groups.within(&fit), &fit, settings.folds, settings.seed);
     let trials = selection.trials(scores, &settings.methods);
     let (score, method) = best(&trials).map(|trial| (trial.score.clone(), trial.method))?;
     let candidate = scores.iter().find(|candidate| candidate.score == score).ok_or(MetricError::Empty)?;
@@ -88,13 +88,6 @@ fn check(scores: &[Candidate], wrong: &[bool], groups: &Groups, settings: &Setti
     }
 }
 
-/// The groups of some items, numbered by their place among them.
-fn within(groups: &Groups, items: &[usize]) -> Groups {
-    let mut group_of = vec![0; groups.n_items()];
-    groups.members().iter().enumerate().for_each(|(group, members)| members.iter().for_each(|&item| group_of[item] = group));
-    Groups::new(items.iter().map(|&item| group_of[item]))
-}
-
 /// The judged part: probabilities that were not fitted on it.
 struct HeldOut {
     probabilities: Vec<f64>,
@@ -106,7 +99,7 @@ impl HeldOut {
     fn new(candidate: &Candidate, wrong: &[bool], groups: &Groups, items: &[usize], calibration: &Calibration) -> Self {
         let items: Vec<usize> = items.iter().copied().filter(|&item| candidate.values[item].is_some()).collect();
         let (scores, wrong) = known(candidate, wrong, &items);
-        Self { probabilities: scores.iter().map(|&score| calibration.probability(score)).collect(), wrong, groups: within(groups, &items) }
+        Self { probabilities: scores.iter().map(|&score| calibration.probability(score)).collect(), wrong, groups: groups.within(&items) }
     }
 
     /// The largest set that may be accepted, then the largest one above it that may be flagged. `others` is the fitted part.

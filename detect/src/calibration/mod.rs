@@ -30,6 +30,7 @@ pub use isotonic::Curve;
 pub use judged::{Judged, Share};
 pub use platt::Platt;
 pub use select::{Candidate, Trial};
+pub use split::two_parts;
 pub use temperature::Temperature;
 pub use thresholds::{Threshold, Thresholds};
 

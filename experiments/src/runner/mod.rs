@@ -4,6 +4,7 @@
 pub mod answers;
 mod cost;
 mod dataset;
+mod detector;
 mod environment;
 mod judge;
 mod lab;
@@ -27,8 +28,9 @@ use tch::{Device, Kind};
 use self::answers::Asking;
 use self::dataset::{Dataset, Text};
 use self::lab::{Grown, Lab};
-use self::recipe::{DetectRecipe, Recipe};
+use self::recipe::{DetectRecipe, DetectorRecipe, Recipe};
 use self::stages::{Finished, Stages};
+use crate::answering::Answering;
 use crate::common::open_device;
 use crate::output;
 
@@ -73,6 +75,8 @@ impl Run {
         let tokenizer = lab.tokenizer(&mut self.stages)?;
         let grown = grow(&lab, &mut self.stages, &tokenizer)?;
         let examiner = Examiner { recipe: &self.recipe.detect, world: &self.world, questions: &self.questions, device: self.device };
+        let detector =
+            self.recipe.detector.as_ref().map(|recipe| examiner.detect(&mut self.stages, recipe, &grown[0], &tokenizer)).transpose()?;
         let examine = |grown: Grown| examiner.examine(&mut self.stages, &self.recipe, grown, &tokenizer);
         let trained = grown.into_iter().map(examine).collect::<Result<Vec<_>>>()?;
         let on_text = match &self.text {
@@ -80,7 +84,7 @@ impl Run {
             None => Vec::new(),
         };
         let costs = cost::measure(&mut self.stages, &self.recipe, self.device, &trained)?;
-        let found = results::Found { trained: &trained, on_text: &on_text, costs: &costs };
+        let found = results::Found { trained: &trained, on_text: &on_text, costs: &costs, detector: detector.as_deref() };
         let Dataset::World(world) = &self.world else { anyhow::bail!("a run without a world") };
         let report = results::report(&self.recipe, world, &self.folder, &self.stages, &found, &Tokenizer::load(&tokenizer.folder)?)?;
         let page = results::write(&self.folder, &report)?;
@@ -135,12 +139,33 @@ impl Examiner<'_> {
     }
 
     fn ask(&self, grown: &Grown, tokenizer: &Finished, folder: &Path) -> Result<()> {
+        let (model, tokenizer) = self.load(grown, tokenizer)?;
+        let end_of_text = model.config.eos_token_ids.first().copied().context("the model has no end-of-text id")?;
+        Asking { model: &model, tokenizer: &tokenizer, world: self.world()?, recipe: self.recipe, end_of_text }.run(self.questions, folder)
+    }
+
+    /// Takes one detector through its whole life on a model; returns the folder of its findings.
+    fn detect(&self, stages: &mut Stages, recipe: &DetectorRecipe, grown: &Grown, tokenizer: &Finished) -> Result<PathBuf> {
+        let inputs = json!({ "train": grown.train.key, "detect": self.recipe, "detector": recipe });
+        let answers = stages.run("detector-answers", &inputs, |folder| {
+            let (model, tokenizer) = self.load(grown, tokenizer)?;
+            let settings = detector::settings(self.recipe, recipe, &model.config);
+            let answering = Answering { model: &model, tokenizer: Some(&tokenizer), chat: None, settings };
+            detector::ask(&answering, self.world()?, recipe, folder)
+        })?;
+        let resamples = self.recipe.resamples;
+        let judge = |folder: &Path| detector::judge(&answers.folder, recipe, resamples, folder);
+        Ok(stages.run("detector", &json!({ "answers": answers.key }), judge)?.folder)
+    }
+
+    fn world(&self) -> Result<&World> {
         let Dataset::World(world) = self.world else { anyhow::bail!("only a world has questions") };
+        Ok(world)
+    }
+
+    fn load(&self, grown: &Grown, tokenizer: &Finished) -> Result<(Model, Tokenizer)> {
         let checkpoint = Checkpoint::open(grown.train.folder.join("model"))?;
-        let model = Model::load(&checkpoint, Kind::Float, self.device)?;
-        let tokenizer = Tokenizer::load(&tokenizer.folder)?;
-        let end_of_text = checkpoint.config.eos_token_ids.first().copied().context("the model has no end-of-text id")?;
-        Asking { model: &model, tokenizer: &tokenizer, world, recipe: self.recipe, end_of_text }.run(self.questions, folder)
+        Ok((Model::load(&checkpoint, Kind::Float, self.device)?, Tokenizer::load(&tokenizer.folder)?))
     }
 }
 

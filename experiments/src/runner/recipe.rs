@@ -2,6 +2,7 @@
 
 mod arm;
 mod detect;
+mod detector;
 mod text;
 
 use anyhow::{Result, bail};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::arm::{ArmRecipe, Branches, UpcycleRecipe};
 pub use self::detect::DetectRecipe;
+pub use self::detector::DetectorRecipe;
 pub use self::text::TextRecipe;
 
 /// A whole experiment.
@@ -50,6 +52,9 @@ pub struct Recipe {
     /// How answers are drawn and judged.
     #[serde(default)]
     pub detect: DetectRecipe,
+    /// One detector taken through its whole life on the pre-trained model.
+    #[serde(default)]
+    pub detector: Option<DetectorRecipe>,
 }
 
 /// Sizes of a small StableLM 2 with untied head and query, key and value biases; the vocabulary is the tokenizer's.
@@ -110,6 +115,7 @@ impl Recipe {
         self.pretrain.check()?;
         self.continued.check()?;
         self.text.as_ref().map_or(Ok(()), TextRecipe::check)?;
+        self.detector.as_ref().map_or(Ok(()), DetectorRecipe::check)?;
         self.detect.check()
     }
 

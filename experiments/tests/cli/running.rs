@@ -52,6 +52,8 @@ pool_questions = 1
 resamples = 50
 context = 32
 max_new_tokens = 8
+[detector]
+partings = 20
 "#;
 
 fn run(folder: &Folder, recipe: &str) -> Command {
@@ -85,6 +87,7 @@ fn an_interrupted_experiment_goes_on_ends_in_a_page_and_is_cached() {
     assert!(stages(&folder).contains(&("world".to_owned(), true)), "{:?}", stages(&folder));
     let page = folder.read("run/report/index.html");
     assert!(page.contains("<svg") && page.contains("dense control") && page.contains("4 experts, top-1"));
+    assert!(page.contains("One calibrated detector, and every score"));
     assert!(!page.contains("http://") || !page.contains("<script src"), "self-contained");
 
     done(&mut run(&folder, RECIPE));
@@ -92,7 +95,7 @@ fn an_interrupted_experiment_goes_on_ends_in_a_page_and_is_cached() {
 
     done(&mut run(&folder, &RECIPE.replace("samples = 2", "samples = 3")));
     let again: Vec<_> = stages(&folder).into_iter().filter(|(_, cached)| !cached).map(|(name, _)| name).collect();
-    assert!(!again.is_empty() && again.iter().all(|name| name.starts_with("answers-") || name.starts_with("verdicts-")), "{again:?}");
+    assert!(!again.is_empty() && again.iter().all(|name| ["answers-", "verdicts-", "detector"].iter().any(|start| name.starts_with(start))), "{again:?}");
 
     fs::remove_dir_all(folder.path("run/report")).unwrap();
     let told = json_of(&mut coppice(["report", "--json", &folder.arg("run")]));
@@ -105,6 +108,7 @@ fn a_recipe_is_checked_before_anything_is_written() {
     for (from, to, told) in [
         ("samples = 2", "sample = 2", "did you mean `samples`"),
         ("questions = 24", "questions = 0", "questions"),
+        ("partings = 20", "alpha = 1.0", "detector: fit_share, calibration_share, alpha"),
         ("passes = 2", "passes = 5", "the world has 5 passes"),
         ("name = \"top1\"", "name = \"../top1\"", "../top1"),
         ("name = \"top1\"", "name = \"dense\"", "name of its own"),

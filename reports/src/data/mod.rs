@@ -6,6 +6,7 @@
 
 mod arms;
 mod detection;
+mod detector;
 mod experts;
 mod knowledge;
 mod methods;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use arms::{Arm, Comparison, Interval, Measure, Role, SeedResult, Spread};
 pub use detection::{Curve2d, Flagged, Point, ScoreResult, Token};
+pub use detector::{Calibrated, Coverage, Detector, DetectorGroup, DetectorScore, Guarantee, ReliabilityBin};
 pub use experts::{DomainShare, ExpertReport, ExpertTrend, LayerExperts, TokenShare, TrendPoint, Vocabulary};
 pub(crate) use experts::{evenness, mean, off_diagonal};
 pub use knowledge::Knowledge;
@@ -66,6 +68,8 @@ pub struct Report {
     pub roc: Vec<Curve2d>,
     /// Risk–coverage curves: x the coverage, y the share of wrong answers among those covered.
     pub risk_coverage: Vec<Curve2d>,
+    /// All scores and the calibrated verdict on one model's answers.
+    pub detector: Option<Detector>,
     /// The answers that looked most made up.
     pub flagged: Vec<Flagged>,
     /// Remarks on how to read the figures.

@@ -3,6 +3,7 @@
 //! The page asks nothing of the network. The template escapes every text that comes from data; only the pictures
 //! (which escape theirs), the style sheet and the script go in as they are.
 
+mod detector;
 mod expert_tables;
 mod expert_words;
 mod experts;
@@ -37,6 +38,7 @@ struct Page<'r> {
     more_quality: Section,
     knowledge: Section,
     detection: Vec<Section>,
+    detector: Option<detector::View>,
     training: Section,
     load: Section,
     experts: Vec<ArmExperts<'r>>,
@@ -67,6 +69,7 @@ pub fn render_html(report: &Report) -> Result<String, Error> {
         more_quality: figures::more_quality(report)?,
         knowledge: figures::knowledge(report)?,
         detection: figures::detection(report)?,
+        detector: report.detector.as_ref().map(detector::view).transpose()?,
         training: figures::training(report)?,
         load: figures::load(report)?,
         experts: experts::arms(&report.experts)?,

@@ -23,7 +23,7 @@ use super::lab::Grown;
 use super::questions::is_headline;
 use super::recipe::Recipe;
 use super::stages::Stages;
-use super::{Trained, answers, environment, write_text};
+use super::{Trained, answers, detector, environment, write_text};
 
 /// Two seeds give a range; from three on, an interval over seeds.
 const SEEDS_FOR_INTERVAL: usize = 3;
@@ -38,6 +38,8 @@ pub struct Found<'a> {
     pub on_text: &'a [Grown],
     /// What each of the world's arms costs.
     pub costs: &'a [Cost],
+    /// Folder of the detector's findings, where the recipe asks for them.
+    pub detector: Option<&'a Path>,
 }
 
 /// One model with everything found out about it.
@@ -80,6 +82,7 @@ pub fn report(recipe: &Recipe, world: &World, run: &Path, stages: &Stages, found
         scores: judge::scores(&examined),
         roc: judge::roc(&examined),
         risk_coverage: judge::risk_coverage(&examined),
+        detector: found.detector.map(detector::read).transpose()?,
         flagged: judge::flagged(&examined, tokenizer)?,
         notes: words::notes(recipe, world, &examined),
         limits: words::limits(recipe, world),
