@@ -3,8 +3,8 @@
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::split::folds;
 use super::{Calibration, CalibrationError, Method};
+use crate::learn::folds::folds;
 use crate::metrics::{Groups, MetricError};
 use crate::record::Record;
 use crate::scores::{Case, Scorer};
@@ -56,8 +56,11 @@ pub(super) struct Selection<'a> {
 impl<'a> Selection<'a> {
     /// Parts the items of `part` into folds, groups staying whole.
     pub(super) fn new(wrong: &'a [bool], groups_of_part: &Groups, part: &[usize], n_folds: usize, seed: u64) -> Self {
-        let of_part = folds(groups_of_part, n_folds.min(groups_of_part.len()), seed);
-        Self { wrong, folds: of_part.into_iter().map(|fold| fold.into_iter().map(|place| part[place]).collect()).collect() }
+        let wrong_of_part: Vec<bool> = part.iter().map(|&item| wrong[item]).collect();
+        let mut parted = vec![Vec::new(); n_folds.min(groups_of_part.len()).max(1)];
+        let fold_of = folds(groups_of_part, &wrong_of_part, parted.len(), seed);
+        part.iter().zip(fold_of).for_each(|(&item, fold)| parted[fold].push(item));
+        Self { wrong, folds: parted }
     }
 
     /// Tries every pair, in parallel, in the order given.

@@ -8,7 +8,8 @@ use crate::metrics::Groups;
 
 /// Two parts of the items: the first groups of a random order until they hold at least `share` of the items, and the others.
 pub fn two_parts(groups: &Groups, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
-    let order = shuffled(groups, seed);
+    let mut order: Vec<&Vec<usize>> = groups.members().iter().collect();
+    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let wanted = share * groups.n_items() as f64;
     let (mut first, mut second) = (Vec::new(), Vec::new());
     for group in order {
@@ -18,27 +19,10 @@ pub fn two_parts(groups: &Groups, share: f64, seed: u64) -> (Vec<usize>, Vec<usi
     (first, second)
 }
 
-/// As many parts, each with about as many items; groups stay whole.
-pub(super) fn folds(groups: &Groups, n_folds: usize, seed: u64) -> Vec<Vec<usize>> {
-    let mut folds = vec![Vec::new(); n_folds.max(1)];
-    for group in shuffled(groups, seed) {
-        if let Some(smallest) = folds.iter_mut().min_by_key(|fold| fold.len()) {
-            smallest.extend_from_slice(group);
-        }
-    }
-    folds
-}
-
 /// One item of each group, drawn at random.
 pub(super) fn one_of_each(groups: &Groups, seed: u64) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     groups.members().iter().filter_map(|group| group.choose(&mut rng).copied()).collect()
-}
-
-fn shuffled(groups: &Groups, seed: u64) -> Vec<&Vec<usize>> {
-    let mut order: Vec<&Vec<usize>> = groups.members().iter().collect();
-    order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
-    order
 }
 
 #[cfg(test)]
@@ -56,9 +40,7 @@ mod tests {
         let (first, second) = two_parts(&sixty(), 0.5, 1);
         assert_eq!((first.len(), second.len()), (30, 30));
         assert!(people(&first).is_disjoint(&people(&second)));
-        let folds = folds(&sixty(), 5, 1);
-        assert!(folds.iter().all(|fold| fold.len() == 12 && people(fold).len() == 2));
-        assert_eq!(folds.concat().into_iter().collect::<BTreeSet<_>>().len(), 60);
+        assert_eq!([first, second].concat().into_iter().collect::<BTreeSet<_>>().len(), 60);
     }
 
     #[test]

@@ -95,7 +95,10 @@ fn an_interrupted_experiment_goes_on_ends_in_a_page_and_is_cached() {
 
     done(&mut run(&folder, &RECIPE.replace("samples = 2", "samples = 3")));
     let again: Vec<_> = stages(&folder).into_iter().filter(|(_, cached)| !cached).map(|(name, _)| name).collect();
-    assert!(!again.is_empty() && again.iter().all(|name| ["answers-", "verdicts-", "detector"].iter().any(|start| name.starts_with(start))), "{again:?}");
+    assert!(
+        !again.is_empty() && again.iter().all(|name| ["answers-", "verdicts-", "detector"].iter().any(|start| name.starts_with(start))),
+        "{again:?}"
+    );
 
     fs::remove_dir_all(folder.path("run/report")).unwrap();
     let told = json_of(&mut coppice(["report", "--json", &folder.arg("run")]));
