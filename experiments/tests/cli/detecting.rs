@@ -96,3 +96,14 @@ fn the_list_names_every_score_the_design_promises() {
         assert!(names.contains(&name), "{name} in {names:?}");
     }
 }
+
+#[test]
+fn labels_of_one_kind_leave_a_score_without_a_row_and_are_said() {
+    let folder = Folder::new();
+    let record = |id: usize| format!("{{\"id\":\"{id}\",\"prompt\":\"p\",\"response\":\"r\",\"token_logprobs\":[-0.{id}],\"label\":0}}\n");
+    let input = folder.write("right.jsonl", (1..8).map(record).collect::<String>());
+    let told = stdout(&done(&mut coppice(["detect", "bench", "--input", &input, "--scores", "msp,semantic_entropy"])));
+    assert!(told.contains("no row for length, msp: all 7 responses are right"), "{told}");
+    assert!(told.contains("no row for semantic_entropy: no labelled record has what it needs: 7 lack samples"), "{told}");
+    assert!(!told.contains("AUROC ["), "{told}");
+}

@@ -1,5 +1,7 @@
 //! A benchmark as a table of text.
 
+use std::collections::BTreeMap;
+
 use coppice_detect::bench::{Bench, MeanRank, Paired, Row};
 use coppice_detect::metrics::Interval;
 
@@ -12,7 +14,15 @@ pub(super) fn table(found: &Bench) -> Vec<String> {
     let groups = found.groups.map_or(String::new(), |groups| format!(" in {groups} groups"));
     let base = format!("{} labelled answers{groups}, {:.1} % of them wrong (the base rate of AUC-PR)", found.n, found.base_rate * 100.0);
     let how = "p: of no difference in AUROC from the best score and from the length, adjusted for the number of scores (Holm)".to_owned();
-    [base, how, head].into_iter().chain(found.rows.iter().map(line)).collect()
+    let table = if found.rows.is_empty() { Vec::new() } else { vec![how, head] };
+    [base].into_iter().chain(table).chain(found.rows.iter().map(line)).chain(skipped(found)).collect()
+}
+
+/// Why scores have no row, a line each reason.
+fn skipped(found: &Bench) -> Vec<String> {
+    let mut by_reason = BTreeMap::<&str, Vec<&str>>::new();
+    found.skipped.iter().for_each(|(score, reason)| by_reason.entry(reason).or_default().push(score));
+    by_reason.into_iter().map(|(reason, scores)| format!("no row for {}: {reason}", scores.join(", "))).collect()
 }
 
 fn line(row: &Row) -> String {
