@@ -9,6 +9,7 @@ pub mod capacity;
 pub mod chat;
 pub mod checkpoint;
 pub mod config;
+pub mod continuation;
 pub mod device;
 pub mod distributed;
 pub mod doctor;

@@ -2,6 +2,7 @@
 
 use coppice_models::candidates::candidate_logprobs;
 use coppice_models::config::{Config, Gate};
+use coppice_models::continuation::{Begun, Row};
 use coppice_models::generate::{Options, generate};
 use coppice_models::init::Random;
 use coppice_models::sampling::Sampling;
@@ -135,4 +136,46 @@ fn a_response_ends_with_the_context() {
     let model = models().remove(0);
     let traces = generate(&model, &[vec![1; 60]], &Options { max_new_tokens: 50, ..Options::default() }).unwrap();
     assert_eq!(traces[0][0].tokens.len(), 4);
+}
+
+#[test]
+fn continuations_after_a_shared_beginning_are_those_of_the_full_forward() {
+    let rows = [(vec![3, 4, 5], 1), ((20..40).collect::<Vec<i64>>(), 7), (vec![3, 60], 1)];
+    let rows = rows.map(|(tokens, scored)| Row { tokens, scored });
+    for model in models() {
+        for prefix in [vec![], vec![7], (40..60).collect::<Vec<i64>>()] {
+            let found = Begun::new(&model, &prefix).unwrap().continued(&rows).unwrap();
+            for (row, found) in rows.iter().zip(found) {
+                let whole = [prefix.as_slice(), &row.tokens].concat();
+                let scored = score(&model, std::slice::from_ref(&whole)).unwrap().remove(0);
+                let expected: f64 = scored.logprobs[whole.len() - row.scored..].iter().flatten().sum();
+                assert!((found.logprob - expected).abs() < 1e-4, "{found:?} against {expected}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_greedy_answer_is_known_as_such() {
+    for model in models() {
+        let options = Options { max_new_tokens: 4, ..Options::default() };
+        let prompt = vec![5, 9, 33];
+        let answer = generate(&model, std::slice::from_ref(&prompt), &options).unwrap().remove(0).remove(0).tokens;
+        let begun = Begun::new(&model, &prompt[..2]).unwrap();
+        let row = |last: i64| Row { tokens: [&prompt[2..], &answer[..answer.len() - 1], &[last]].concat(), scored: answer.len() };
+        let (last, other) = (answer[answer.len() - 1], (answer[answer.len() - 1] + 1) % 97);
+        let found = begun.continued(&[row(last), row(other)]).unwrap();
+        assert_eq!((found[0].greedy, found[1].greedy), (true, false));
+    }
+}
+
+#[test]
+fn rows_that_score_nothing_or_exceed_the_context_are_refused() {
+    let model = &models()[0];
+    let begun = Begun::new(model, &(1..61).collect::<Vec<i64>>()).unwrap();
+    let refusal = |tokens: Vec<i64>, scored: usize| begun.continued(&[Row { tokens, scored }]).unwrap_err().to_string();
+    assert!(refusal(vec![1, 2], 0).contains("cannot score 0"));
+    assert!(refusal(vec![1, 2], 2).contains("cannot score 2"));
+    assert!(refusal(vec![1, 2, 3, 4, 5], 1).contains("65 tokens, this model's context holds 64"));
+    assert!(refusal(vec![1, 97], 1).contains("token id 97"));
 }
