@@ -50,22 +50,40 @@ pub struct Calibrated {
     pub fitted_on: usize,
 }
 
-/// Calibrates. The responses are parted by whole groups; score and method are chosen by cross-validation within the first part alone, by Brier
-/// score, and fitted to it; the second part judges them and sets the thresholds, whose promises rest on one response of each of its groups.
+/// Calibrates on two parts of the responses, drawn by whole groups.
+///
+/// # Errors
+/// As [`calibrate_parts`]; a share to fit on that is none.
+pub fn calibrate(scores: &[Candidate], wrong: &[bool], groups: &Groups, settings: &Settings) -> Result<Calibrated, CalibrationError> {
+    check(scores, wrong, groups, settings)?;
+    calibrate_parts(scores, wrong, groups, &two_parts(groups, settings.split, settings.seed), settings)
+}
+
+/// Calibrates. Score and method are chosen by cross-validation within the first part alone, by Brier score, and fitted to it; the second part
+/// judges them and sets the thresholds, whose promises rest on one response of each of its groups. `parts` are places in `wrong`; no group
+/// should lie in both.
 ///
 /// # Errors
 /// Labels that do not match the scores, a setting outside its range, a part with no response or one class only, no pair that could be fitted.
-pub fn calibrate(scores: &[Candidate], wrong: &[bool], groups: &Groups, settings: &Settings) -> Result<Calibrated, CalibrationError> {
+pub fn calibrate_parts(
+    scores: &[Candidate],
+    wrong: &[bool],
+    groups: &Groups,
+    (fit, judge): &(Vec<usize>, Vec<usize>),
+    settings: &Settings,
+) -> Result<Calibrated, CalibrationError> {
     check(scores, wrong, groups, settings)?;
-    let (fit, judge) = two_parts(groups, settings.split, settings.seed);
-    let selection = Selection::new(wrong, &groups.within(&fit), &fit, settings.folds, settings.seed);
+    if let Some(&item) = fit.iter().chain(judge).find(|&&item| item >= wrong.len()) {
+        return Err(MetricError::Lengths { scores: item + 1, labels: wrong.len() }.into());
+    }
+    let selection = Selection::new(wrong, &groups.within(fit), fit, settings.folds, settings.seed);
     let trials = selection.trials(scores, &settings.methods);
     let (score, method) = best(&trials).map(|trial| (trial.score.clone(), trial.method))?;
     let candidate = scores.iter().find(|candidate| candidate.score == score).ok_or(MetricError::Empty)?;
-    let (fit_scores, fit_wrong) = known(candidate, wrong, &fit);
+    let (fit_scores, fit_wrong) = known(candidate, wrong, fit);
     let calibration = Calibration::fit(method, &fit_scores, &fit_wrong)?;
     let reference = Some(Reference::new(&fit_scores)?);
-    let held_out = HeldOut::new(candidate, wrong, groups, &judge, &calibration);
+    let held_out = HeldOut::new(candidate, wrong, groups, judge, &calibration);
     let others = fit_scores.iter().map(|&score| calibration.probability(score)).collect();
     let thresholds = held_out.thresholds(&Part { probabilities: others, wrong: fit_wrong }, settings)?;
     let judged = Some(held_out.judged(judge.len(), &thresholds, settings)?);

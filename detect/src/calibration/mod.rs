@@ -24,13 +24,12 @@ use serde::{Deserialize, Serialize};
 use crate::metrics::MetricError;
 
 pub use bins::{Bins, DEFAULT_MASS_BINS};
-pub use calibrate::{Calibrated, Settings, calibrate};
+pub use calibrate::{Calibrated, Settings, calibrate, calibrate_parts};
 pub use calibrator::{Calibrator, CalibratorFileError, VERSION};
 pub use isotonic::Curve;
 pub use judged::{Judged, Share};
 pub use platt::Platt;
 pub use select::{Candidate, Trial};
-pub use split::two_parts;
 pub use temperature::Temperature;
 pub use thresholds::{Threshold, Thresholds};
 

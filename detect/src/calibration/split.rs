@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 use crate::metrics::Groups;
 
 /// Two parts of the items: the first groups of a random order until they hold at least `share` of the items, and the others.
-pub fn two_parts(groups: &Groups, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
+pub(super) fn two_parts(groups: &Groups, share: f64, seed: u64) -> (Vec<usize>, Vec<usize>) {
     let mut order: Vec<&Vec<usize>> = groups.members().iter().collect();
     order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let wanted = share * groups.n_items() as f64;

@@ -146,7 +146,8 @@ impl Examiner<'_> {
 
     /// Takes one detector through its whole life on a model; returns the folder of its findings.
     fn detect(&self, stages: &mut Stages, recipe: &DetectorRecipe, grown: &Grown, tokenizer: &Finished) -> Result<PathBuf> {
-        let inputs = json!({ "train": grown.train.key, "detect": self.recipe, "detector": recipe });
+        let asked = json!({ "wordings": recipe.wordings, "layers": recipe.hidden_layers, "fit_share": recipe.fit_share, "seed": recipe.seed });
+        let inputs = json!({ "train": grown.train.key, "detect": self.recipe, "detector": asked });
         let answers = stages.run("detector-answers", &inputs, |folder| {
             let (model, tokenizer) = self.load(grown, tokenizer)?;
             let settings = detector::settings(self.recipe, recipe, &model.config);
@@ -155,7 +156,7 @@ impl Examiner<'_> {
         })?;
         let resamples = self.recipe.resamples;
         let judge = |folder: &Path| detector::judge(&answers.folder, recipe, resamples, folder);
-        Ok(stages.run("detector", &json!({ "answers": answers.key }), judge)?.folder)
+        Ok(stages.run("detector", &json!({ "answers": answers.key, "detector": recipe }), judge)?.folder)
     }
 
     fn world(&self) -> Result<&World> {

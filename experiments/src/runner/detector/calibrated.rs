@@ -1,13 +1,14 @@
-//! The calibrated verdict: chosen and fitted on some people, judged on others, as `coppice detect calibrate --group-by person` does it.
+//! The calibrated verdict: chosen and fitted on some people of every exposure level, judged on the others.
 
 use anyhow::Result;
-use coppice_detect::calibration::{Calibrator, Candidate, Judged, Method, Settings, calibrate, two_parts};
+use coppice_detect::calibration::{Calibrator, Candidate, Judged, Method, Settings, calibrate_parts};
 use coppice_detect::metrics::{Bin, Groups};
 use coppice_detect::scores::{LENGTH, registry};
 use coppice_reports::data::{Calibrated, Guarantee, Interval, ReliabilityBin};
 
 use super::super::recipe::DetectorRecipe;
 use super::coverage::{Pool, coverage};
+use super::parting::some_people;
 use super::scored::Scored;
 
 /// Confidence of the page's intervals.
@@ -17,15 +18,16 @@ pub(super) const CONFIDENCE: f64 = 0.95;
 pub fn calibrated(answers: &[&Scored], recipe: &DetectorRecipe, resamples: usize) -> Result<(Calibrator, Calibrated)> {
     let wrong: Vec<bool> = answers.iter().map(|answer| answer.wrong).collect();
     let groups = Groups::new(answers.iter().map(|answer| &answer.question.person));
-    let settings = settings(recipe, resamples);
-    let calibrator = calibrate(&candidates(answers), &wrong, &groups, &settings)?.calibrator;
-    let shown = shown(answers, &calibrator, &groups, &settings, recipe)?;
+    let people = some_people(answers.iter().map(|answer| &answer.question), recipe.calibration_share, recipe.seed, "to calibrate on");
+    let parts = (0..answers.len()).partition(|&item| people.contains(&answers[item].question.person));
+    let calibrator = calibrate_parts(&candidates(answers), &wrong, &groups, &parts, &settings(recipe, resamples))?.calibrator;
+    let shown = shown(answers, &calibrator, &groups, &parts, recipe)?;
     Ok((calibrator, shown))
 }
 
 fn settings(recipe: &DetectorRecipe, resamples: usize) -> Settings {
-    let &DetectorRecipe { alpha, confidence, calibration_share: split, seed, .. } = recipe;
-    Settings { methods: Method::ALL.to_vec(), alpha, confidence, split, resamples, seed, ..Settings::default() }
+    let &DetectorRecipe { alpha, confidence, seed, .. } = recipe;
+    Settings { methods: Method::ALL.to_vec(), alpha, confidence, resamples, seed, ..Settings::default() }
 }
 
 fn candidates(answers: &[&Scored]) -> Vec<Candidate> {
@@ -38,18 +40,17 @@ fn shown(
     answers: &[&Scored],
     calibrator: &Calibrator,
     groups: &Groups,
-    settings: &Settings,
+    (fit, judge): &(Vec<usize>, Vec<usize>),
     recipe: &DetectorRecipe,
 ) -> Result<Calibrated> {
-    let (fit, judge) = two_parts(groups, settings.split, settings.seed);
     let counted = |items: &[usize]| (groups.within(items).len(), items.len());
     let judged = calibrator.judged.as_ref();
-    let parts = [Pool::new(answers, &fit, calibrator), Pool::new(answers, &judge, calibrator)];
+    let parts = [Pool::new(answers, fit, calibrator), Pool::new(answers, judge, calibrator)];
     Ok(Calibrated {
         score: calibrator.score.clone(),
         method: calibrator.calibration.method().to_string(),
-        fitted_on: counted(&fit),
-        judged_on: counted(&judge),
+        fitted_on: counted(fit),
+        judged_on: counted(judge),
         auroc: judged.and_then(|judged| judged.auroc).map(|auroc| auroc.estimate),
         auroc_interval: judged.and_then(|judged| judged.auroc).map(interval),
         ece: judged.map(|judged| judged.ece.estimate),

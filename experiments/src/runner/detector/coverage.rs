@@ -49,7 +49,7 @@ impl Pool {
 pub fn coverage(parts: &[Pool; 2], recipe: &DetectorRecipe) -> Result<Coverage> {
     let [fitted, judged] = parts;
     let (others, population, alpha) = (fitted.all(), judged.all(), recipe.alpha);
-    let mut sums = [0.0; 4];
+    let (mut sums, mut squares) = ([0.0; 4], [0.0; 4]);
     for parting in 0..recipe.partings {
         let (calibration, test) = judged.parted(recipe.seed, parting);
         let selective = selective_threshold(&calibration, &others, recipe)?;
@@ -60,9 +60,13 @@ pub fn coverage(parts: &[Pool; 2], recipe: &DetectorRecipe) -> Result<Coverage> 
             share(&population, |(p, _)| p <= selective),
         ];
         sums.iter_mut().zip(found).for_each(|(sum, found)| *sum += found);
+        squares.iter_mut().zip(found).for_each(|(sum, found)| *sum += found * found);
     }
-    let [right_kept, accepted_and_wrong, kept, accepted] = sums.map(|sum| sum / recipe.partings as f64);
-    Ok(Coverage { partings: recipe.partings, people: judged.people.len(), right_kept, accepted_and_wrong, selective_kept: kept, accepted })
+    let n = recipe.partings as f64;
+    let [right_kept, accepted_and_wrong, selective_kept, accepted] = sums.map(|sum| sum / n);
+    let error = |mean: f64, squares: f64| ((squares / n - mean * mean).max(0.0) / n).sqrt();
+    let errors = (error(right_kept, squares[0]), error(accepted_and_wrong, squares[1]));
+    Ok(Coverage { partings: recipe.partings, people: judged.people.len(), right_kept, accepted_and_wrong, errors, selective_kept, accepted })
 }
 
 /// Split conformal: of the right answers, how many lie below a threshold that should hold at least 1 − α of them.

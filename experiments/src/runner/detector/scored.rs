@@ -49,7 +49,8 @@ pub struct Scored {
 pub fn run(answering: &Answering, world: &World, recipe: &DetectorRecipe, folder: &Path) -> Result<()> {
     let questions = wordings::questions(world, recipe.wordings);
     let records = ask(answering, world, &questions)?;
-    let people = parting::some_people(questions.iter().filter(|question| is_headline(question)), recipe.fit_share, recipe.seed);
+    let people =
+        parting::some_people(questions.iter().filter(|question| is_headline(question)), recipe.fit_share, recipe.seed, "to fit on");
     let is_fit = |question: &Question| is_headline(question) && people.contains(&question.person);
     let judge = Setup { entailment: Some(Box::new(SameFact)), ..Setup::default() };
     let fitted = fit(records.iter().zip(&questions).filter(|(_, question)| is_fit(question)), &judge, recipe.seed)?;

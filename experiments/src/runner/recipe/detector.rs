@@ -30,8 +30,8 @@ impl Default for DetectorRecipe {
         Self {
             wordings: 3,
             hidden_layers: Vec::new(),
-            fit_share: 0.2,
-            calibration_share: 0.4,
+            fit_share: 0.15,
+            calibration_share: 0.35,
             alpha: 0.1,
             confidence: 0.9,
             partings: 2000,
