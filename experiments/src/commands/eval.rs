@@ -10,7 +10,7 @@ use coppice_models::tokenizer::Tokenizer;
 use coppice_models::{Checkpoint, Model};
 use serde_json::{Value, json};
 
-use crate::common::{Causality, ModelArgs, Outcome, is_interruption, refuse_existing};
+use crate::common::{Causality, Compute, ModelArgs, Outcome, is_interruption, refuse_existing};
 use crate::eval::asking::Asking;
 use crate::eval::builtin;
 use crate::eval::encode::Encoder;
@@ -23,8 +23,11 @@ use crate::{jsonl, output};
 /// Measures a model on benchmark tasks, read from local files; a task that cannot be run is said, the others are done, exit 1.
 #[derive(Debug, Args)]
 pub struct EvalArgs {
+    /// Checkpoint folder, or the ID of a pulled one.
+    #[arg(long, value_name = "DIR")]
+    model: Option<String>,
     #[command(flatten)]
-    model: Option<ModelArgs>,
+    compute: Compute,
     #[command(flatten)]
     causality: Causality,
     /// Tasks: names (see --list), TOML files of your own, or TASK@DATA for rows of another file of the same form (truthfulqa_mc2@truthfulqa_es).
@@ -75,6 +78,7 @@ impl EvalArgs {
         let (Some(model), Some(path)) = (&self.model, &self.output) else {
             bail!("--model DIR, --tasks A,B and --output F.json are needed (or --list)")
         };
+        let model = ModelArgs { model: model.clone(), compute: self.compute.clone() };
         refuse_existing(path, self.overwrite)?;
         let tasks: Vec<Asked> = self.tasks.iter().map(|name| (name.clone(), self.task(name))).collect();
         match tasks.iter().find_map(|(_, task)| task.as_ref().err()) {

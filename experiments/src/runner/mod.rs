@@ -146,7 +146,8 @@ impl Examiner<'_> {
 
     /// Takes one detector through its whole life on a model; returns the folder of its findings.
     fn detect(&self, stages: &mut Stages, recipe: &DetectorRecipe, grown: &Grown, tokenizer: &Finished) -> Result<PathBuf> {
-        let asked = json!({ "wordings": recipe.wordings, "layers": recipe.hidden_layers, "fit_share": recipe.fit_share, "seed": recipe.seed });
+        let asked =
+            json!({ "wordings": recipe.wordings, "layers": recipe.hidden_layers, "fit_share": recipe.fit_share, "seed": recipe.seed });
         let inputs = json!({ "train": grown.train.key, "detect": self.recipe, "detector": asked });
         let answers = stages.run("detector-answers", &inputs, |folder| {
             let (model, tokenizer) = self.load(grown, tokenizer)?;

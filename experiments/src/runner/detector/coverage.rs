@@ -66,7 +66,15 @@ pub fn coverage(parts: &[Pool; 2], recipe: &DetectorRecipe) -> Result<Coverage> 
     let [right_kept, accepted_and_wrong, selective_kept, accepted] = sums.map(|sum| sum / n);
     let error = |mean: f64, squares: f64| ((squares / n - mean * mean).max(0.0) / n).sqrt();
     let errors = (error(right_kept, squares[0]), error(accepted_and_wrong, squares[1]));
-    Ok(Coverage { partings: recipe.partings, people: judged.people.len(), right_kept, accepted_and_wrong, errors, selective_kept, accepted })
+    Ok(Coverage {
+        partings: recipe.partings,
+        people: judged.people.len(),
+        right_kept,
+        accepted_and_wrong,
+        errors,
+        selective_kept,
+        accepted,
+    })
 }
 
 /// Split conformal: of the right answers, how many lie below a threshold that should hold at least 1 − α of them.
