@@ -3,6 +3,7 @@
 mod data;
 mod detect;
 mod doctor;
+mod energy;
 mod eval;
 mod flops;
 mod generate;
@@ -30,6 +31,7 @@ pub enum Command {
     Score(score::ScoreArgs),
     Generate(Box<generate::GenerateArgs>),
     Eval(Box<eval::EvalArgs>),
+    Energy(Box<energy::EnergyArgs>),
     Flops(flops::FlopsArgs),
     Upcycle(Box<upcycle::UpcycleArgs>),
     Train(train::TrainArgs),
@@ -51,6 +53,7 @@ impl Command {
             Self::Score(command) => command.run(),
             Self::Generate(command) => command.run(),
             Self::Eval(command) => command.run(),
+            Self::Energy(command) => command.run(),
             Self::Flops(command) => command.run(),
             Self::Upcycle(command) => command.run(),
             Self::Train(command) => command.run(),
