@@ -7,9 +7,6 @@
 mod answering;
 mod commands;
 mod common;
-mod energy;
-mod eval;
-mod journal;
 mod jsonl;
 mod launch;
 mod memory;

@@ -26,13 +26,6 @@ pub struct Row {
     pub scored: usize,
 }
 
-impl Row {
-    /// What the model is told: nothing follows the last token.
-    fn read(&self) -> &[i64] {
-        &self.tokens[..self.tokens.len() - 1]
-    }
-}
-
 /// What a model thought of a continuation.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Continued {
@@ -82,7 +75,7 @@ impl<'m> Begun<'m> {
         let mut found = vec![Continued { logprob: 0.0, greedy: true }; rows.len()];
         let mut left = order.as_slice();
         while let Some(&longest) = left.first() {
-            let beside = rows[longest].read().len() + self.length as usize / PREFIX_SHARE;
+            let beside = rows[longest].tokens.len() + self.length as usize / PREFIX_SHARE;
             let (some, others) = left.split_at((TOKENS / beside).clamp(1, left.len()));
             let batch: Vec<&Row> = some.iter().map(|&row| &rows[row]).collect();
             some.iter().zip(self.batch(&batch)?).for_each(|(&row, continued)| found[row] = continued);
@@ -92,33 +85,32 @@ impl<'m> Begun<'m> {
     }
 
     fn check(&self, row: &Row) -> Result<()> {
-        let (scored, given) = (row.scored, row.tokens.len());
-        if scored == 0 || scored >= given {
+        check_tokens(&self.model.config, &row.tokens)?;
+        if row.scored == 0 || row.scored >= row.tokens.len() {
+            let (scored, given) = (row.scored, row.tokens.len());
             return Err(Error::Input(format!("a row of {given} tokens cannot score {scored}: expected one at least, and one before it")));
         }
-        check_tokens(&self.model.config, row.read())?;
-        check_tokens(&self.model.config, &row.tokens[given - scored..])?;
-        let (length, limit) = (self.length + row.read().len() as i64, self.model.config.max_position_embeddings);
+        let (length, limit) = (self.length + row.tokens.len() as i64, self.model.config.max_position_embeddings);
         if length > limit {
-            return Err(Error::Input(format!("prefix and row have {length} tokens to read, this model's context holds {limit}")));
+            return Err(Error::Input(format!("prefix and row have {length} tokens, this model's context holds {limit}")));
         }
         Ok(())
     }
 
     fn batch(&self, rows: &[&Row]) -> Result<Vec<Continued>> {
-        let tokens: Vec<Vec<i64>> = rows.iter().map(|row| row.read().to_vec()).collect();
+        let tokens: Vec<Vec<i64>> = rows.iter().map(|row| row.tokens.clone()).collect();
         let (ids, lengths) = pad(&tokens, self.model)?; // [R, S]
         let hidden = self.model.hidden(&ids, &mut self.pass(&lengths)?)?; // [R, S, D]
         let (width, depth) = (ids.size()[1], hidden.size()[2]);
         let places = rows.iter().enumerate().flat_map(|(index, row)| {
-            let end = index as i64 * width + row.read().len() as i64;
+            let end = index as i64 * width + row.tokens.len() as i64;
             end - row.scored as i64..end
         });
-        let places: Vec<i64> = places.collect(); // of the tokens before the scored ones in the flattened batch
-        let targets: Vec<i64> = rows.iter().flat_map(|row| &row.tokens[row.tokens.len() - row.scored..]).copied().collect();
-        let on_device = |values: &[i64]| Ok(Tensor::f_from_slice(values)?.f_to(self.model.device())?) as Result<Tensor>;
-        let before = hidden.f_view([-1, depth])?.f_index_select(0, &on_device(&places)?)?; // [N, D]
-        self.read(&before, &on_device(&targets)?, rows)
+        let places: Vec<i64> = places.collect(); // of the scored tokens in the flattened batch
+        let targets = Tensor::f_from_slice(&places)?.f_to(self.model.device())?; // [N]
+        let targets_ids = ids.f_flatten(0, 1)?.f_index_select(0, &targets)?;
+        let before = hidden.f_view([-1, depth])?.f_index_select(0, &targets.f_sub_scalar(1)?)?; // [N, D]
+        self.read(&before, &targets_ids, rows)
     }
 
     fn pass(&self, lengths: &[i64]) -> Result<Pass<'_>> {

@@ -176,6 +176,6 @@ fn rows_that_score_nothing_or_exceed_the_context_are_refused() {
     let refusal = |tokens: Vec<i64>, scored: usize| begun.continued(&[Row { tokens, scored }]).unwrap_err().to_string();
     assert!(refusal(vec![1, 2], 0).contains("cannot score 0"));
     assert!(refusal(vec![1, 2], 2).contains("cannot score 2"));
-    assert!(refusal(vec![1, 2, 3, 4, 5, 6], 1).contains("65 tokens to read, this model's context holds 64"));
+    assert!(refusal(vec![1, 2, 3, 4, 5], 1).contains("65 tokens, this model's context holds 64"));
     assert!(refusal(vec![1, 97], 1).contains("token id 97"));
 }

@@ -3,8 +3,6 @@
 mod data;
 mod detect;
 mod doctor;
-mod energy;
-mod eval;
 mod flops;
 mod generate;
 mod inspect;
@@ -30,8 +28,6 @@ pub enum Command {
     Ls(ls::LsArgs),
     Score(score::ScoreArgs),
     Generate(Box<generate::GenerateArgs>),
-    Eval(Box<eval::EvalArgs>),
-    Energy(Box<energy::EnergyArgs>),
     Flops(flops::FlopsArgs),
     Upcycle(Box<upcycle::UpcycleArgs>),
     Train(train::TrainArgs),
@@ -52,8 +48,6 @@ impl Command {
             Self::Ls(command) => command.run(),
             Self::Score(command) => command.run(),
             Self::Generate(command) => command.run(),
-            Self::Eval(command) => command.run(),
-            Self::Energy(command) => command.run(),
             Self::Flops(command) => command.run(),
             Self::Upcycle(command) => command.run(),
             Self::Train(command) => command.run(),

@@ -10,6 +10,7 @@ mod collect;
 mod data;
 mod engine;
 mod fit;
+mod journal;
 mod judge;
 mod ledger;
 mod list;
