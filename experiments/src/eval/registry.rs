@@ -10,8 +10,38 @@ use super::task::Task;
 use crate::toml_file;
 
 /// Name and content of every task.
-const TASKS: &[(&str, &str)] =
-    &[("arc_easy", include_str!("../../tasks/arc_easy.toml")), ("arc_challenge", include_str!("../../tasks/arc_challenge.toml"))];
+const TASKS: &[(&str, &str)] = &[
+    ("arc_challenge", include_str!("../../tasks/arc_challenge.toml")),
+    ("arc_easy", include_str!("../../tasks/arc_easy.toml")),
+    ("boolq", include_str!("../../tasks/boolq.toml")),
+    ("commonsense_qa", include_str!("../../tasks/commonsense_qa.toml")),
+    ("documents", include_str!("../../tasks/documents.toml")),
+    ("gsm8k", include_str!("../../tasks/gsm8k.toml")),
+    ("hellaswag", include_str!("../../tasks/hellaswag.toml")),
+    ("lambada_openai", include_str!("../../tasks/lambada_openai.toml")),
+    ("mgsm", include_str!("../../tasks/mgsm.toml")),
+    ("mmlu", include_str!("../../tasks/mmlu.toml")),
+    ("mt_bench", include_str!("../../tasks/mt_bench.toml")),
+    ("nq_open", include_str!("../../tasks/nq_open.toml")),
+    ("openbookqa", include_str!("../../tasks/openbookqa.toml")),
+    ("piqa", include_str!("../../tasks/piqa.toml")),
+    ("sciq", include_str!("../../tasks/sciq.toml")),
+    ("social_iqa", include_str!("../../tasks/social_iqa.toml")),
+    ("triviaqa", include_str!("../../tasks/triviaqa.toml")),
+    ("truthfulqa_mc1", include_str!("../../tasks/truthfulqa_mc1.toml")),
+    ("truthfulqa_mc1_ca", include_str!("../../tasks/truthfulqa_mc1_ca.toml")),
+    ("truthfulqa_mc1_es", include_str!("../../tasks/truthfulqa_mc1_es.toml")),
+    ("truthfulqa_mc1_eu", include_str!("../../tasks/truthfulqa_mc1_eu.toml")),
+    ("truthfulqa_mc1_gl", include_str!("../../tasks/truthfulqa_mc1_gl.toml")),
+    ("truthfulqa_mc2", include_str!("../../tasks/truthfulqa_mc2.toml")),
+    ("truthfulqa_mc2_ca", include_str!("../../tasks/truthfulqa_mc2_ca.toml")),
+    ("truthfulqa_mc2_es", include_str!("../../tasks/truthfulqa_mc2_es.toml")),
+    ("truthfulqa_mc2_eu", include_str!("../../tasks/truthfulqa_mc2_eu.toml")),
+    ("truthfulqa_mc2_gl", include_str!("../../tasks/truthfulqa_mc2_gl.toml")),
+    ("wikitext", include_str!("../../tasks/wikitext.toml")),
+    ("winogrande", include_str!("../../tasks/winogrande.toml")),
+    ("xcopa_it", include_str!("../../tasks/xcopa_it.toml")),
+];
 
 /// Deepest chain of `base`.
 const BASES: usize = 4;
