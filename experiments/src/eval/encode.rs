@@ -1,13 +1,15 @@
 //! Texts to token ids, with lm-eval's conventions (`lm_eval/api/model.py`, `_encode_pair`; `models/huggingface.py`, `_loglikelihood_tokens`).
 
+use std::rc::Rc;
+
 use coppice_models::Config;
 use coppice_models::tokenizer::Tokenizer;
 
 /// A context and what follows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pair {
-    /// At least one token.
-    pub context: Vec<i64>,
+    /// At least one token; pairs of one context share it.
+    pub context: Rc<[i64]>,
     /// At least one token.
     pub continuation: Vec<i64>,
     /// Tokens cut off on the left because both together exceed the model's context.
@@ -53,13 +55,13 @@ impl<'a> Encoder<'a> {
     pub fn pairs(&self, context: &str, continuations: &[&str]) -> Result<Vec<Pair>, String> {
         let kept = context.trim_end_matches(char::is_whitespace);
         let blanks = &context[kept.len()..];
-        let told = self.ids(kept)?;
+        let told: Rc<[i64]> = self.ids(kept)?.into();
         let pair = |continuation: &&str| {
             let (context, continuation) = if kept.is_empty() {
                 self.alone(&format!("{blanks}{continuation}"))?
             } else {
                 let whole = self.ids(&format!("{kept}{blanks}{continuation}"))?;
-                (told.clone(), whole.get(told.len()..).unwrap_or_default().to_vec())
+                (Rc::clone(&told), whole.get(told.len()..).unwrap_or_default().to_vec())
             };
             self.fitted(context, continuation)
         };
@@ -67,16 +69,16 @@ impl<'a> Encoder<'a> {
     }
 
     /// A text without context.
-    fn alone(&self, text: &str) -> Result<(Vec<i64>, Vec<i64>), String> {
+    fn alone(&self, text: &str) -> Result<(Rc<[i64]>, Vec<i64>), String> {
         let mut ids = self.ids(text)?;
         if ids.first() == Some(&self.begin) {
             let rest = ids.split_off(1);
-            return Ok((ids, rest));
+            return Ok((ids.into(), rest));
         }
-        Ok((vec![self.begin], ids))
+        Ok(([self.begin].into(), ids))
     }
 
-    fn fitted(&self, mut context: Vec<i64>, continuation: Vec<i64>) -> Result<Pair, String> {
+    fn fitted(&self, context: Rc<[i64]>, continuation: Vec<i64>) -> Result<Pair, String> {
         if continuation.is_empty() {
             return Err("a continuation has no token of its own".into());
         }
@@ -84,7 +86,7 @@ impl<'a> Encoder<'a> {
             return Err(format!("a continuation has {} tokens, the model's context holds {}", continuation.len(), self.limit));
         }
         let cut = (context.len() + continuation.len()).saturating_sub(self.limit + 1);
-        context.drain(..cut);
+        let context = if cut > 0 { context[cut..].into() } else { context };
         Ok(Pair { context, continuation, cut })
     }
 
@@ -121,8 +123,8 @@ impl<'a> Encoder<'a> {
     fn window(&self, ids: &[i64], start: usize) -> Pair {
         let end = (start + self.limit).min(ids.len());
         let first = (end.saturating_sub(self.limit + 1)).min(start.saturating_sub(1));
-        let context = if start == 0 { vec![self.begin] } else { ids[first..start].to_vec() };
-        Pair { context, continuation: ids[start..end].to_vec(), cut: 0 }
+        let context: &[i64] = if start == 0 { &[self.begin] } else { &ids[first..start] };
+        Pair { context: context.into(), continuation: ids[start..end].to_vec(), cut: 0 }
     }
 }
 
@@ -134,7 +136,11 @@ mod tests {
         let tokenizer = byte_tokenizer();
         let encoder = Encoder { tokenizer: &tokenizer, begin: 99, limit };
         let ids: Vec<i64> = (0..count).collect();
-        (0..ids.len()).step_by(limit).map(|start| encoder.window(&ids, start)).map(|pair| (pair.context, pair.continuation)).collect()
+        (0..ids.len())
+            .step_by(limit)
+            .map(|start| encoder.window(&ids, start))
+            .map(|pair| (pair.context.to_vec(), pair.continuation))
+            .collect()
     }
 
     fn byte_tokenizer() -> Tokenizer {
@@ -161,10 +167,10 @@ mod tests {
         let tokenizer = byte_tokenizer();
         let encoder = Encoder { tokenizer: &tokenizer, begin: 0, limit: 4 };
         let pair = |context: &str, continuation: &str| encoder.pairs(context, &[continuation]).map(|mut pairs| pairs.remove(0));
-        assert_eq!(pair("ab ", "c"), Ok(Pair { context: vec![0, 1], continuation: vec![3, 2], cut: 0 }));
-        assert_eq!(pair("abcabc", "ca"), Ok(Pair { context: vec![0, 1, 2], continuation: vec![2, 0], cut: 3 }));
-        assert_eq!(pair("", "bc"), Ok(Pair { context: vec![0], continuation: vec![1, 2], cut: 0 }));
-        assert_eq!(pair("", "ab"), Ok(Pair { context: vec![0], continuation: vec![1], cut: 0 }));
+        assert_eq!(pair("ab ", "c"), Ok(Pair { context: [0, 1].into(), continuation: vec![3, 2], cut: 0 }));
+        assert_eq!(pair("abcabc", "ca"), Ok(Pair { context: [0, 1, 2].into(), continuation: vec![2, 0], cut: 3 }));
+        assert_eq!(pair("", "bc"), Ok(Pair { context: [0].into(), continuation: vec![1, 2], cut: 0 }));
+        assert_eq!(pair("", "ab"), Ok(Pair { context: [0].into(), continuation: vec![1], cut: 0 }));
         assert!(pair("a", "").expect_err("nothing").contains("no token") && pair("a", "bbbbb").expect_err("long").contains("5 tokens"));
     }
 }

@@ -60,7 +60,7 @@ fn alike(asked: &[Asked]) -> Vec<Vec<usize>> {
 
 /// What all contexts of some items begin with, less their last tokens; nothing where it is short or there is but one context.
 fn shared(asked: &[Asked], items: &[usize]) -> Vec<i64> {
-    let mut contexts = items.iter().flat_map(|&item| &asked[item].pairs).map(|pair| pair.context.as_slice());
+    let mut contexts = items.iter().flat_map(|&item| &asked[item].pairs).map(|pair| &*pair.context);
     let Some(first) = contexts.next() else { return Vec::new() };
     let alike = |length: usize, other: &[i64]| {
         let common = first[..length].iter().zip(other).take_while(|(a, b)| a == b).count();
@@ -118,7 +118,7 @@ mod tests {
     use super::*;
 
     fn asked(beginning: usize, contexts: &[&[i64]], cut: usize) -> Asked {
-        let pair = |context: &&[i64]| Pair { context: context.to_vec(), continuation: vec![7, 8], cut };
+        let pair = |context: &&[i64]| Pair { context: (*context).into(), continuation: vec![7, 8], cut };
         Asked { beginning, pairs: contexts.iter().map(pair).collect() }
     }
 

@@ -78,7 +78,7 @@ impl Evaluator<'_> {
     /// # Errors
     /// When the user interrupts, the model fails, or an answer cannot be kept. A bad item is an outcome of its own.
     pub fn evaluate(&mut self, prepared: &Prepared) -> Result<Vec<Marked>> {
-        let encoded: Vec<Result<Encoded, String>> = prepared.items.iter().map(|item| self.encoded(prepared, item)).collect();
+        let encoded = self.encoded_all(prepared)?;
         let is_open = |item: &usize| encoded[*item].as_ref().is_ok_and(|encoded| self.cache.get(&encoded.key).is_none());
         let open: Vec<usize> = (0..encoded.len()).filter(is_open).collect();
         let bar = progress(open.len() as u64, &prepared.name);
@@ -88,6 +88,18 @@ impl Evaluator<'_> {
         }
         bar.finish_and_clear();
         Ok(prepared.items.iter().zip(encoded).map(|(item, encoded)| self.marked(prepared, item, encoded)).collect())
+    }
+
+    fn encoded_all(&self, prepared: &Prepared) -> Result<Vec<Result<Encoded, String>>> {
+        let bar = progress(prepared.items.len() as u64, &format!("{}: tokens", prepared.name));
+        let mut all = Vec::with_capacity(prepared.items.len());
+        for item in &prepared.items {
+            check_interrupt().map_err(|_| Interrupted::Journal)?;
+            all.push(self.encoded(prepared, item));
+            bar.inc(1);
+        }
+        bar.finish_and_clear();
+        Ok(all)
     }
 
     fn encoded(&self, prepared: &Prepared, item: &Item) -> Result<Encoded, String> {
@@ -100,7 +112,7 @@ impl Evaluator<'_> {
             }
             _ => {
                 let pairs = self.pairs(question)?;
-                let asked: Vec<_> = pairs.iter().map(|pair| (&pair.context, &pair.continuation)).collect();
+                let asked: Vec<_> = pairs.iter().map(|pair| (&*pair.context, &pair.continuation)).collect();
                 let cut = pairs.iter().map(|pair| pair.cut).max().unwrap_or(0);
                 (key(&asked), Form::Pairs(pairs), cut)
             }

@@ -218,7 +218,8 @@ impl EvalArgs {
 }
 
 fn said(name: &str, why: &str) -> String {
-    if why.contains(name) { format!("coppice: {why}") } else { format!("coppice: task {name}: {why}") }
+    let named = ["task ", "unknown task ", "cannot read task "].iter().any(|begin| why.starts_with(begin));
+    if named { format!("coppice: {why}") } else { format!("coppice: task {name}: {why}") }
 }
 
 fn asks_judge(tasks: &Tasks) -> bool {
