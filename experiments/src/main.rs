@@ -7,6 +7,8 @@
 mod answering;
 mod commands;
 mod common;
+mod eval;
+mod journal;
 mod jsonl;
 mod launch;
 mod memory;

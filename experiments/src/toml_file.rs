@@ -15,13 +15,22 @@ pub fn read<T: DeserializeOwned>(path: &Path) -> Result<T> {
     parse(&read_text(path)?).map_err(|sentence| anyhow!("{}: {sentence}", path.display()))
 }
 
-fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+/// Reads a text.
+///
+/// # Errors
+/// One sentence with the line and what is wrong there.
+pub fn parse<T: DeserializeOwned>(text: &str) -> Result<T, String> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         let place = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-        let message = error.message().lines().collect::<Vec<_>>().join(" ");
-        format!("{place}{message}{}", nearest(&message))
+        format!("{place}{}", message(&error))
     })
+}
+
+/// What an error says, on one line, with the nearest known name.
+pub fn message(error: &toml::de::Error) -> String {
+    let message = error.message().lines().collect::<Vec<_>>().join(" ");
+    format!("{message}{}", nearest(&message))
 }
 
 /// " (did you mean …?)" for serde's "unknown field `x`, expected one of `a`, `b`".

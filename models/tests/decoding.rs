@@ -138,18 +138,34 @@ fn a_response_ends_with_the_context() {
     assert_eq!(traces[0][0].tokens.len(), 4);
 }
 
+/// A row, and what the full forward says of each of its continuations after `prefix`.
+fn expected(model: &Model, prefix: &[i64], row: &Row) -> Vec<f64> {
+    let of = |continuation: &Vec<i64>| {
+        let whole = [prefix, &row.context, continuation].concat();
+        let scored = score(model, std::slice::from_ref(&whole)).unwrap().remove(0);
+        scored.logprobs[whole.len() - continuation.len()..].iter().flatten().sum()
+    };
+    row.continuations.iter().map(of).collect()
+}
+
 #[test]
 fn continuations_after_a_shared_beginning_are_those_of_the_full_forward() {
-    let rows = [(vec![3, 4, 5], 1), ((20..40).collect::<Vec<i64>>(), 7), (vec![3, 60], 1)];
-    let rows = rows.map(|(tokens, scored)| Row { tokens, scored });
+    let rows = [
+        Row { context: vec![3, 4], continuations: vec![vec![5]] },
+        Row { context: (20..33).collect(), continuations: vec![(33..40).collect(), vec![1], vec![8, 8], (50..59).collect()] },
+        Row { context: vec![3], continuations: vec![vec![60], vec![61], vec![3]] },
+        Row { context: vec![9, 3], continuations: vec![vec![60, 2], vec![61, 5, 7]] },
+    ];
     for model in models() {
         for prefix in [vec![], vec![7], (40..60).collect::<Vec<i64>>()] {
-            let found = Begun::new(&model, &prefix).unwrap().continued(&rows).unwrap();
-            for (row, found) in rows.iter().zip(found) {
-                let whole = [prefix.as_slice(), &row.tokens].concat();
-                let scored = score(&model, std::slice::from_ref(&whole)).unwrap().remove(0);
-                let expected: f64 = scored.logprobs[whole.len() - row.scored..].iter().flatten().sum();
-                assert!((found.logprob - expected).abs() < 1e-4, "{found:?} against {expected}");
+            let begun = Begun::new(&model, &prefix).unwrap();
+            for rows in [&rows[..], &rows[..1]] {
+                for (row, found) in rows.iter().zip(begun.continued(rows).unwrap()) {
+                    let expected = expected(&model, &prefix, row);
+                    assert_eq!(found.len(), expected.len());
+                    let near = found.iter().zip(&expected).all(|(found, expected)| (found.logprob - expected).abs() < 1e-4);
+                    assert!(near, "{found:?} against {expected:?}");
+                }
             }
         }
     }
@@ -162,20 +178,34 @@ fn the_greedy_answer_is_known_as_such() {
         let prompt = vec![5, 9, 33];
         let answer = generate(&model, std::slice::from_ref(&prompt), &options).unwrap().remove(0).remove(0).tokens;
         let begun = Begun::new(&model, &prompt[..2]).unwrap();
-        let row = |last: i64| Row { tokens: [&prompt[2..], &answer[..answer.len() - 1], &[last]].concat(), scored: answer.len() };
-        let (last, other) = (answer[answer.len() - 1], (answer[answer.len() - 1] + 1) % 97);
-        let found = begun.continued(&[row(last), row(other)]).unwrap();
+        let ended = |last: i64| [&answer[..answer.len() - 1], &[last]].concat();
+        let last = answer[answer.len() - 1];
+        let row = Row { context: prompt[2..].to_vec(), continuations: vec![ended(last), ended((last + 1) % 97)] };
+        let found = begun.continued(&[row]).unwrap().remove(0);
         assert_eq!((found[0].greedy, found[1].greedy), (true, false));
     }
+}
+
+#[test]
+fn the_last_token_may_lie_beyond_the_context_as_it_is_not_run() {
+    let model = &models()[0];
+    let (prefix, context): (Vec<i64>, Vec<i64>) = ((1..51).collect(), (51..61).collect());
+    let found = Begun::new(model, &prefix).unwrap().continued(&[Row { context, continuations: vec![vec![1, 2, 3, 4, 5]] }]).unwrap();
+    let whole: Vec<i64> = (1..61).chain([1, 2, 3, 4]).collect();
+    let logits = tch::no_grad(|| model.forward(&tch::Tensor::from_slice(&whole).unsqueeze(0))).unwrap().get(0);
+    let distribution = logits.log_softmax(-1, tch::Kind::Double);
+    let expected: f64 = (59..).zip(1..=5).map(|(place, id)| distribution.double_value(&[place, id])).sum();
+    assert!((found[0][0].logprob - expected).abs() < 1e-4, "{found:?} against {expected}");
 }
 
 #[test]
 fn rows_that_score_nothing_or_exceed_the_context_are_refused() {
     let model = &models()[0];
     let begun = Begun::new(model, &(1..61).collect::<Vec<i64>>()).unwrap();
-    let refusal = |tokens: Vec<i64>, scored: usize| begun.continued(&[Row { tokens, scored }]).unwrap_err().to_string();
-    assert!(refusal(vec![1, 2], 0).contains("cannot score 0"));
-    assert!(refusal(vec![1, 2], 2).contains("cannot score 2"));
-    assert!(refusal(vec![1, 2, 3, 4, 5], 1).contains("65 tokens, this model's context holds 64"));
-    assert!(refusal(vec![1, 97], 1).contains("token id 97"));
+    let refusal =
+        |context: Vec<i64>, told: Vec<i64>| begun.continued(&[Row { context, continuations: vec![told] }]).unwrap_err().to_string();
+    assert!(refusal(vec![1, 2], vec![]).contains("each of its continuations one token"));
+    assert!(refusal(vec![], vec![1, 2]).contains("at least one token of context"));
+    assert!(refusal(vec![1, 2, 3, 4], vec![5, 6]).contains("65 tokens, this model's context holds 64"));
+    assert!(refusal(vec![1], vec![97]).contains("token id 97"));
 }

@@ -3,6 +3,7 @@
 mod data;
 mod detect;
 mod doctor;
+mod eval;
 mod flops;
 mod generate;
 mod inspect;
@@ -28,6 +29,7 @@ pub enum Command {
     Ls(ls::LsArgs),
     Score(score::ScoreArgs),
     Generate(Box<generate::GenerateArgs>),
+    Eval(Box<eval::EvalArgs>),
     Flops(flops::FlopsArgs),
     Upcycle(Box<upcycle::UpcycleArgs>),
     Train(train::TrainArgs),
@@ -48,6 +50,7 @@ impl Command {
             Self::Ls(command) => command.run(),
             Self::Score(command) => command.run(),
             Self::Generate(command) => command.run(),
+            Self::Eval(command) => command.run(),
             Self::Flops(command) => command.run(),
             Self::Upcycle(command) => command.run(),
             Self::Train(command) => command.run(),

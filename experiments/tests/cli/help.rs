@@ -3,13 +3,14 @@
 use crate::support::outcome::ended;
 use crate::support::{coppice, done, stderr, stdout, words};
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "",
     "doctor",
     "pull",
     "ls",
     "score",
     "generate",
+    "eval",
     "flops",
     "upcycle",
     "train",

@@ -8,6 +8,8 @@ mod calibrating;
 mod collecting;
 mod comparing;
 mod detecting;
+mod evaluating;
+mod evaluating_faults;
 mod full_disk;
 mod help;
 mod inference;

@@ -14,8 +14,8 @@ use clap::Args;
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
 
-use super::journal::{Journal, Place, whole_lines};
 use crate::common::Outcome;
+use crate::journal::{Journal, Place, whole_lines};
 use crate::output;
 
 /// Where results go, and what becomes of those that are there.

@@ -10,7 +10,6 @@ mod collect;
 mod data;
 mod engine;
 mod fit;
-mod journal;
 mod judge;
 mod ledger;
 mod list;

@@ -1,6 +1,7 @@
 //! What the tests share: the binary, temporary folders, and tiny checkpoints that no code under test has made.
 
 pub(crate) mod checkpoint;
+pub(crate) mod evaluation;
 pub(crate) mod folder;
 pub(crate) mod hub;
 #[path = "../../../../detect/tests/support/openai.rs"]
@@ -10,6 +11,8 @@ pub(crate) mod pickle;
 pub(crate) mod recipe;
 pub(crate) mod signals;
 pub(crate) mod tokenizer;
+#[path = "../../../../models/tests/support/weights.rs"]
+pub(crate) mod weights;
 
 use std::process::Command;
 

@@ -9,11 +9,11 @@ use coppice_models::fs::sync_dir;
 use serde_json::Value;
 
 /// Where a line stands: start and length without its line feed, bytes.
-pub(super) type Place = (u64, usize);
+pub type Place = (u64, usize);
 
 /// A journal that is open, and locked against other processes.
 #[derive(Debug)]
-pub(super) struct Journal {
+pub struct Journal {
     path: PathBuf,
     file: File,
     end: u64,
@@ -21,7 +21,7 @@ pub(super) struct Journal {
 
 impl Journal {
     /// `.NAME.journal` beside an output.
-    pub(super) fn path_of(output: &Path) -> Result<PathBuf> {
+    pub fn path_of(output: &Path) -> Result<PathBuf> {
         let name = output.file_name().ok_or_else(|| anyhow!("{} names no file", output.display()))?;
         Ok(output.with_file_name(format!(".{}.journal", name.to_string_lossy())))
     }
@@ -30,7 +30,7 @@ impl Journal {
     ///
     /// # Errors
     /// When the folder cannot be written, or another process has it open.
-    pub(super) fn open(output: &Path) -> Result<Self> {
+    pub fn open(output: &Path) -> Result<Self> {
         let path = Self::path_of(output)?;
         let file = OpenOptions::new().read(true).append(true).create(true).open(&path);
         let file = file.with_context(|| format!("cannot write {}", path.display()))?;
@@ -44,12 +44,12 @@ impl Journal {
     }
 
     /// Where it lies.
-    pub(super) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// All whole lines; what follows the last of them is cut away.
-    pub(super) fn recover(&mut self) -> Result<Vec<(Place, Value)>> {
+    pub fn recover(&mut self) -> Result<Vec<(Place, Value)>> {
         let lines = self.file.seek(SeekFrom::Start(0)).and_then(|_| whole_lines(&self.file));
         let lines = lines.with_context(|| format!("cannot read {}", self.path.display()))?;
         self.cut(lines.last().map_or(0, |((start, length), _)| start + *length as u64 + 1))?;
@@ -57,13 +57,13 @@ impl Journal {
     }
 
     /// Cuts the journal off.
-    pub(super) fn cut(&mut self, end: u64) -> Result<()> {
+    pub fn cut(&mut self, end: u64) -> Result<()> {
         self.end = end;
         self.file.set_len(end).with_context(|| format!("cannot write {}", self.path.display()))
     }
 
     /// Appends a line; when this returns, not even a crash loses it.
-    pub(super) fn append(&mut self, line: &Value) -> Result<Place> {
+    pub fn append(&mut self, line: &Value) -> Result<Place> {
         let mut bytes = line.to_string().into_bytes();
         bytes.push(b'\n');
         let written = self.file.write_all(&bytes).and_then(|()| self.file.sync_data());
@@ -74,7 +74,7 @@ impl Journal {
     }
 
     /// The bytes of a line.
-    pub(super) fn read(&mut self, (start, length): Place) -> Result<Vec<u8>> {
+    pub fn read(&mut self, (start, length): Place) -> Result<Vec<u8>> {
         let mut line = vec![0; length];
         let read = self.file.seek(SeekFrom::Start(start)).and_then(|_| self.file.read_exact(&mut line));
         read.with_context(|| format!("cannot read {}", self.path.display()))?;
@@ -82,13 +82,13 @@ impl Journal {
     }
 
     /// Removes the file.
-    pub(super) fn remove(&self) -> Result<()> {
+    pub fn remove(&self) -> Result<()> {
         fs::remove_file(&self.path).with_context(|| format!("cannot remove {}", self.path.display()))
     }
 }
 
 /// Lines of JSON that end with a line feed, with their places: the last may have been torn by a crash, and nothing counts after one that is no JSON.
-pub(super) fn whole_lines(file: &File) -> io::Result<Vec<(Place, Value)>> {
+pub fn whole_lines(file: &File) -> io::Result<Vec<(Place, Value)>> {
     let (mut reader, mut start, mut lines) = (BufReader::new(file), 0, Vec::new());
     loop {
         let mut line = Vec::new();
