@@ -1,8 +1,8 @@
 //! Whatever a report holds, it is drawn or named as missing: hostile text stays text, odd numbers break nothing.
 
 use coppice_reports::data::{
-    Arm, Calibrated, Check, Comparison, Curve, Curve2d, CurvePoint, Detector, DetectorGroup, DetectorScore, DomainShare, ExpertLoad,
-    ExpertReport, ExpertTrend, Flagged, Guarantee, Interval, Knowledge, LayerExperts, Measure, MethodResult, MethodSeed, Point,
+    Arm, Calibrated, Check, Comparison, Coverage, Curve, Curve2d, CurvePoint, Detector, DetectorGroup, DetectorScore, DomainShare,
+    ExpertLoad, ExpertReport, ExpertTrend, Flagged, Guarantee, Interval, Knowledge, LayerExperts, Measure, MethodResult, MethodSeed, Point,
     ReliabilityBin, Role, ScoreResult, SeedResult, Stage, Token, TokenShare, TrendPoint, Vocabulary,
 };
 use coppice_reports::plots::{self, Cost, KnowledgeAxis, Trend};
@@ -88,6 +88,7 @@ fn detector(value: f64) -> Detector {
     let (some, interval) = (Some(value), Some(Interval { low: value, high: value }));
     let guarantee =
         Guarantee { alpha: value, confidence: value, n: usize::MAX, accepted: some, wrong_among_accepted: some, ..Guarantee::default() };
+    let coverage = Coverage { partings: usize::MAX, errors: (value, value), right_kept: value, accepted: value, ..Coverage::default() };
     Detector {
         arm: text(),
         groups: vec![DetectorGroup { name: text(), meaning: text(), answers: usize::MAX }],
@@ -109,8 +110,10 @@ fn detector(value: f64) -> Detector {
             ece: some,
             bins: vec![ReliabilityBin { predicted: some, wrong: some, answers: usize::MAX }; 2],
             guarantee: Some(guarantee),
+            coverage: Some(coverage),
             ..Calibrated::default()
         }),
+        findings: vec![text()],
     }
 }
 

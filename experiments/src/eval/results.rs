@@ -49,6 +49,8 @@ pub struct TaskResults {
 
 /// Marks by metric.
 type Columns = BTreeMap<String, (Metric, Vec<Value>)>;
+/// Standard errors by metric, each with the number of its items.
+type Errors = BTreeMap<String, Vec<(Option<f64>, usize)>>;
 
 /// The figures of a task.
 pub fn summarise(prepared: &Prepared, marked: &[Marked], shots: usize, sampler: super::task::Sampler, seconds: f64) -> TaskResults {
@@ -103,7 +105,7 @@ fn figures(columns: &Columns) -> Figures {
 
 /// The figures over several groups: all their items alike, and for more than one group the pooled error that lm-eval gives.
 fn over<'a>(groups: impl Iterator<Item = &'a Columns>) -> Figures {
-    let (mut all, mut errors): (Columns, BTreeMap<String, Vec<(Option<f64>, usize)>>) = Default::default();
+    let (mut all, mut errors) = (Columns::default(), Errors::default());
     for columns in groups {
         for (name, (metric, values)) in columns {
             all.entry(name.clone()).or_insert_with(|| (*metric, Vec::new())).1.extend(values);
