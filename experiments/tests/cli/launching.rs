@@ -82,7 +82,7 @@ fn an_interrupted_launch_saves_its_state_and_goes_on() {
         return;
     }
     let folder = Folder::with_model();
-    let recipe = recipe::write(&folder, "steps = 60\nschedule = { peak = 3e-3 }");
+    let recipe = recipe::write(&folder, "steps = 200\nschedule = { peak = 3e-3 }");
     let train = |run: &str, resume: &str| {
         let mut command = coppice(["train", &recipe, "--output", &folder.arg(run), "--nproc", "2", "--resume", resume]);
         command.env("OMP_NUM_THREADS", "1");
@@ -93,5 +93,5 @@ fn an_interrupted_launch_saves_its_state_and_goes_on() {
     assert_eq!(output.status.code(), Some(130), "{}", stderr(&output));
     assert!(!folder.path("run").join("model").exists());
     done(&mut train("run", "auto"));
-    assert_eq!(losses(&folder, "run").len(), 60);
+    assert_eq!(losses(&folder, "run").len(), 200);
 }

@@ -56,8 +56,8 @@ pub struct EvalArgs {
     /// Examples before every item. Default: the task's number.
     #[arg(long, value_name = "N")]
     shots: Option<usize>,
-    /// How examples are chosen. Default: the task's way. first_n gives all items the same ones, which are then computed once.
-    #[arg(long, value_name = "WAY")]
+    /// How examples are chosen: random (lm-eval's default, anew for every item) or first_n (the same for all items, computed once). Default: the task's way.
+    #[arg(long, value_name = "WAY", hide_possible_values = true)]
     sampler: Option<Sampler>,
     /// Seed of the draws of examples (1234 is lm-eval's).
     #[arg(long, default_value_t = 1234)]
