@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::checksum::{fnv, sealed, unseal};
 use crate::learn::FitError;
 use crate::learn::folds::folds;
 use crate::metrics;
@@ -47,6 +48,9 @@ pub enum FittedError {
     /// A file of another version.
     #[error("a file of fitted scores of version {0}; this program reads version {VERSION}")]
     Version(u32),
+    /// A file that is not as it was written.
+    #[error("not a file of fitted scores: its checksum is another: it was changed or damaged after it was written")]
+    Damaged,
     /// A fingerprint that is none.
     #[error("not a file of fitted scores: `fitted_on` has {0:?}, no number of sixteen hexadecimal digits")]
     Fingerprint(String),
@@ -141,7 +145,7 @@ impl Fitted {
     pub fn to_json(&self) -> Result<String, FittedError> {
         let scores = self.models.iter().map(|(name, model)| (name.clone(), model.parameters())).collect();
         let fitted_on = self.seen.iter().map(|fingerprint| format!("{fingerprint:016x}")).collect();
-        Ok(serde_json::to_string(&File { version: VERSION, fitted_on, scores })?)
+        Ok(sealed(&File { version: VERSION, fitted_on, scores })?.to_string())
     }
 
     /// From JSON.
@@ -149,11 +153,15 @@ impl Fitted {
     /// # Errors
     /// Another version, unknown scores, damaged parameters.
     pub fn from_json(text: &str) -> Result<Self, FittedError> {
-        let version = serde_json::from_str::<Value>(text)?.get("version").and_then(Value::as_u64);
+        let mut value: Value = serde_json::from_str(text)?;
+        let version = value.get("version").and_then(Value::as_u64);
         if let Some(other) = version.filter(|&version| version != u64::from(VERSION)) {
             return Err(FittedError::Version(u32::try_from(other).unwrap_or(u32::MAX)));
         }
-        let file: File = serde_json::from_str(text)?;
+        if !unseal(&mut value) {
+            return Err(FittedError::Damaged);
+        }
+        let file: File = serde_json::from_value(value)?;
         let number = |text: &String| u64::from_str_radix(text, 16).map_err(|_| FittedError::Fingerprint(text.clone()));
         let mut found = Self { models: BTreeMap::new(), seen: file.fitted_on.iter().map(number).collect::<Result<_, _>>()? };
         for (score, parameters) in file.scores {
@@ -197,5 +205,5 @@ fn held_out(score: &dyn Learned, training: &Training<'_>, rest: &[usize], out: &
 /// FNV-1a, 64 bits, of id, prompt and response: the same on every machine and in every version.
 fn fingerprint(record: &Record) -> u64 {
     let bytes = [&record.id, &record.prompt, &record.response].into_iter().flat_map(|text| text.bytes().chain([0xff]));
-    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    fnv(bytes)
 }

@@ -10,6 +10,7 @@
 pub mod adapters;
 pub mod bench;
 pub mod calibration;
+mod checksum;
 pub mod contrast;
 pub mod drift;
 pub mod eigen;

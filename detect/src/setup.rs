@@ -1,8 +1,10 @@
 //! What scoring runs with: how texts are compared, who judges entailment, and what was fitted beforehand.
 
+use std::sync::{Mutex, PoisonError};
+
 use crate::entailment::Entailment;
 use crate::fitted::Fitted;
-use crate::similarity::{NormalisedExactMatch, RougeL, Similarity, TokenJaccard};
+use crate::similarity::{BackendError, NormalisedExactMatch, RougeL, Similarity, TokenJaccard};
 
 /// The back-ends and fitted parameters that scores read. [`Setup::default`] needs no model.
 #[derive(Debug)]
@@ -17,6 +19,25 @@ pub struct Setup {
     pub entailment: Option<Box<dyn Entailment>>,
     /// What learned scores have learnt; nothing by default.
     pub fitted: Fitted,
+    /// How often a model behind it failed.
+    pub trouble: Trouble,
+}
+
+/// Failures of the models behind a setup, counted over all records.
+#[derive(Debug, Default)]
+pub struct Trouble(Mutex<Option<(usize, String)>>);
+
+impl Trouble {
+    /// Counts a failure.
+    pub(crate) fn note(&self, error: &BackendError) {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get_or_insert_with(|| (0, error.to_string())).0 += 1;
+    }
+
+    /// How many there were, and the first.
+    pub fn told(&self) -> Option<(usize, String)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Setup {
@@ -55,6 +76,7 @@ impl Default for Setup {
             equivalence: Equivalence::default(),
             entailment: None,
             fitted: Fitted::default(),
+            trouble: Trouble::default(),
         }
     }
 }

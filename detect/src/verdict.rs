@@ -67,7 +67,11 @@ pub fn score_case(case: &Case<'_>, scorers: &[&dyn Scorer]) -> Verdict {
 
 /// The score, which is a finite number or missing.
 pub(crate) fn finite_score(scorer: &dyn Scorer, case: &Case<'_>) -> Result<f64, Missing> {
-    scorer.score(case).and_then(|value| if value.is_finite() { Ok(value) } else { Err(Missing::Finite) })
+    let found = scorer.score(case).and_then(|value| if value.is_finite() { Ok(value) } else { Err(Missing::Finite) });
+    if let Err(Missing::Backend(error)) = &found {
+        case.setup.trouble.note(error);
+    }
+    found
 }
 
 /// The same for judging scores: a learned score of a record it was fitted on would be no finding and is missing.

@@ -1,5 +1,6 @@
 //! What the commands share: outcomes, interruption, progress bars, and the flags that choose a model and where it runs.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -177,6 +178,21 @@ pub fn refuse_existing(path: &Path, overwrite: bool) -> Result<()> {
         bail!("{} exists; pass --overwrite to replace it, or name another output", path.display());
     }
     Ok(())
+}
+
+/// Refuses an output that is the input: what was read would be lost.
+pub fn refuse_same(input: &Path, output: &Path) -> Result<()> {
+    let same = matches!((input.canonicalize(), output.canonicalize()), (Ok(input), Ok(output)) if input == output);
+    if same { Err(anyhow!("{} is the input: name another output", output.display())) } else { Ok(()) }
+}
+
+/// Opens a file for reading, naming it in the error; a folder is none.
+pub fn open_file(path: &Path) -> Result<File> {
+    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+        bail!("cannot read {}: it is a folder", path.display());
+    }
+    Ok(file)
 }
 
 /// Reads a whole text file, naming it in the error.

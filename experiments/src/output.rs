@@ -24,9 +24,10 @@ pub fn json(value: &impl Serialize) -> Result<()> {
     line(serde_json::to_string(value)?)
 }
 
-/// Tells something on stderr; a closed stderr is nobody's loss.
+/// Tells something on stderr, without what could steer a terminal: a server's words may stand in it. A closed stderr is nobody's loss.
 pub fn say(text: impl AsRef<str>) {
-    let _ = writeln!(io::stderr().lock(), "{}", text.as_ref());
+    let shown = |character: char| if character.is_control() && !matches!(character, '\n' | '\t') { '\u{fffd}' } else { character };
+    let _ = writeln!(io::stderr().lock(), "{}", text.as_ref().chars().map(shown).collect::<String>());
 }
 
 /// Prints an error and its causes as one line; a cause that the sentence holds already is not told twice.

@@ -13,12 +13,13 @@ pub struct MeanRank {
     pub score: String,
     /// Mean of its ranks by AUROC, 1 = best; equal AUROCs share the mean of their ranks.
     pub mean_rank: f64,
-    /// Its AUROC in every benchmark, in their order.
+    /// Its AUROC in every benchmark with rows, in their order.
     pub auroc: Vec<f64>,
 }
 
-/// Ranks, best first, of the scores that have a row in every benchmark, among these.
+/// Ranks, best first, of the scores that have a row in every benchmark that has any, among these.
 pub fn mean_ranks(benches: &[&Bench]) -> Vec<MeanRank> {
+    let benches: Vec<&&Bench> = benches.iter().filter(|bench| !bench.rows.is_empty()).collect();
     let mut aurocs: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
     for row in benches.iter().flat_map(|bench| &bench.rows) {
         aurocs.entry(&row.score).or_default().push(row.auroc.estimate);

@@ -87,7 +87,7 @@ pub fn calibrate_parts(
     let others = fit_scores.iter().map(|&score| calibration.probability(score)).collect();
     let thresholds = held_out.thresholds(&Part { probabilities: others, wrong: fit_wrong }, settings)?;
     let judged = Some(held_out.judged(judge.len(), &thresholds, settings)?);
-    let calibrator = Calibrator { version: VERSION, score, calibration, thresholds, reference, judged, source: None };
+    let calibrator = Calibrator { version: VERSION, score, calibration, thresholds, reference, judged, source: None, setup: None };
     Ok(Calibrated { calibrator, trials, fitted_on: fit_scores.len() })
 }
 

@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{Calibration, Judged, Thresholds};
+use crate::checksum::{sealed, unseal};
 use crate::drift::Reference;
 
 /// Version of the file.
@@ -19,7 +20,6 @@ pub struct Calibrator {
     /// From score to probability.
     pub calibration: Calibration,
     /// From probability to decision.
-    #[serde(default)]
     pub thresholds: Thresholds,
     /// The calibration responses' scores; a score outside of their range is told.
     #[serde(default)]
@@ -30,6 +30,9 @@ pub struct Calibrator {
     /// Where the calibration responses came from: model, data, settings.
     #[serde(default)]
     pub source: Option<Value>,
+    /// How texts were compared and what was learnt beforehand, where the score depends on it.
+    #[serde(default)]
+    pub setup: Option<Value>,
 }
 
 /// Why a file is no calibrator.
@@ -53,7 +56,7 @@ impl Calibrator {
     /// A calibrator with the default thresholds, which promise nothing.
     pub fn new(score: &str, calibration: Calibration) -> Self {
         let (version, score, thresholds) = (VERSION, score.to_owned(), Thresholds::default());
-        Self { version, score, calibration, thresholds, reference: None, judged: None, source: None }
+        Self { version, score, calibration, thresholds, reference: None, judged: None, source: None, setup: None }
     }
 
     /// Reads a file's text.
@@ -62,14 +65,26 @@ impl Calibrator {
     /// What is not JSON, another version, parameters that are none.
     pub fn from_json(text: &str) -> Result<Self, CalibratorFileError> {
         let json = |error: serde_json::Error| CalibratorFileError::Json(error.to_string());
-        let value: Value = serde_json::from_str(text).map_err(json)?;
+        let mut value: Value = serde_json::from_str(text).map_err(json)?;
         match value.get("version") {
             Some(version) if version.as_u64() == Some(VERSION.into()) => (),
             Some(version) => return Err(CalibratorFileError::Version { found: version.to_string() }),
             None => return Err(CalibratorFileError::Json("it has no `version`".into())),
         }
+        if !unseal(&mut value) {
+            return Err(CalibratorFileError::Inconsistent("its checksum is another: it was changed or damaged after it was written"));
+        }
         let read: Self = serde_json::from_value(value).map_err(json)?;
         read.fault().map_or(Ok(read), |fault| Err(CalibratorFileError::Inconsistent(fault)))
+    }
+
+    /// A file's text.
+    ///
+    /// # Errors
+    /// When JSON cannot hold it.
+    pub fn to_json(&self) -> Result<String, CalibratorFileError> {
+        let text = sealed(self).and_then(|value| serde_json::to_string_pretty(&value));
+        text.map_err(|error| CalibratorFileError::Json(error.to_string()))
     }
 
     /// What is wrong with it.

@@ -60,7 +60,7 @@ fn several_inputs_get_a_table_each_mean_ranks_and_a_page() {
     assert!(told.contains("a.jsonl") && told.contains("b.jsonl") && told.contains("mean rank"), "{told}");
     let html = folder.read("page/index.html");
     assert!(html.contains("msp") && html.contains("<svg") && html.contains("Lowest mean ranks"));
-    let found = json_of(coppice(bench).arg("--json"));
+    let found = json_of(coppice(bench).args(["--overwrite", "--json"]));
     assert_eq!((found["inputs"].as_array().unwrap().len(), found["mean_ranks"].as_array().unwrap().len()), (2, 2));
 }
 

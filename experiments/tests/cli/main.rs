@@ -11,6 +11,7 @@ mod detecting;
 mod evaluating;
 mod evaluating_faults;
 mod full_disk;
+mod guarding;
 mod help;
 mod inference;
 mod inspecting;

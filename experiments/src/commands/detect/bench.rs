@@ -9,9 +9,9 @@ use coppice_detect::bench::{Bench, BenchSettings, bench_with, mean_ranks};
 use serde_json::json;
 
 use super::data::DataArgs;
-use super::setup::{SetupArgs, tell_truncated};
+use super::setup::{SetupArgs, tell};
 use super::{bench_page, bench_table, chosen, readable, told};
-use crate::common::Outcome;
+use crate::common::{Outcome, refuse_existing};
 use crate::output;
 
 /// How well every score tells wrong answers from right ones, on labelled records, with intervals, always beside the length.
@@ -42,6 +42,9 @@ pub(super) struct DetectBenchArgs {
     /// Write a page with tables and curves, DIR/index.html.
     #[arg(long, value_name = "DIR")]
     report: Option<PathBuf>,
+    /// Replace the page if there is one.
+    #[arg(long)]
+    overwrite: bool,
     /// Print one JSON object, curves included.
     #[arg(long)]
     json: bool,
@@ -50,6 +53,7 @@ pub(super) struct DetectBenchArgs {
 impl DetectBenchArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         chosen(&self.scores)?;
+        self.report.as_ref().map_or(Ok(()), |folder| refuse_existing(&folder.join("index.html"), self.overwrite))?;
         let setup = self.setup.open()?;
         let (mut found, mut failed) = (Vec::new(), 0);
         for name in self.names()? {
@@ -58,12 +62,12 @@ impl DetectBenchArgs {
             let bench = bench_with(&records, &self.settings(), &setup).with_context(|| name.display().to_string())?;
             found.push((name, bench));
         }
-        tell_truncated(&setup);
+        let well = tell(&setup);
         if let Some(folder) = &self.report {
             bench_page::write(folder, &found)?;
         }
         self.print(&found)?;
-        Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
+        Ok(if failed == 0 && well { Outcome::Done } else { Outcome::No })
     }
 
     /// What is measured: the files, or the data set.
@@ -102,6 +106,9 @@ impl DetectBenchArgs {
                 for (input, bench) in found {
                     output::line(input.display().to_string())?;
                     bench_table::table(bench).into_iter().try_for_each(output::line)?;
+                }
+                for (input, _) in found.iter().filter(|(_, bench)| bench.rows.is_empty()) {
+                    output::line(format!("{} has no AUROC and does not count among the ranks", input.display()))?;
                 }
                 bench_table::ranks(&ranks).into_iter().try_for_each(output::line)
             }

@@ -8,11 +8,11 @@ use clap::Args;
 use coppice_detect::Record;
 use coppice_detect::calibration::{Calibrated, Candidate, Method, Settings, calibrate};
 use coppice_detect::guarantee::Control;
-use coppice_detect::scores::{LENGTH, Scorer, find, registry};
+use coppice_detect::scores::{Cost, LENGTH, Scorer, find, registry};
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
 
-use super::setup::{SetupArgs, tell_truncated};
+use super::setup::{SetupArgs, tell};
 use super::{calibrated, groups, readable};
 use crate::common::{Outcome, refuse_existing};
 use crate::output;
@@ -80,12 +80,13 @@ impl DetectCalibrateArgs {
             bail!("none of the records of {} has a label; calibration needs `label`: 1 for wrong, 0 for right", self.input.display());
         }
         let scores = Candidate::all(&records, &scorers, &setup);
-        tell_truncated(&setup);
+        let well = tell(&setup);
         let mut found = calibrate(&scores, &wrong, &groups(&records, self.group_by.as_deref())?, &settings)?;
         found.calibrator.source = Some(self.source(&records));
+        found.calibrator.setup = depends(&found.calibrator.score)?.then(|| self.setup.description()).transpose()?;
         self.write(&found)?;
         calibrated::print(&found, &settings, self.json)?;
-        Ok(if failed == 0 { Outcome::Done } else { Outcome::No })
+        Ok(if failed == 0 && well { Outcome::Done } else { Outcome::No })
     }
 
     fn scorers(&self) -> Result<Vec<&'static dyn Scorer>> {
@@ -125,8 +126,14 @@ impl DetectCalibrateArgs {
     fn write(&self, found: &Calibrated) -> Result<()> {
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
         let mut file = AtomicFile::create(&self.output, existing)?;
-        serde_json::to_writer_pretty(&mut file, &found.calibrator)?;
+        file.write_all(found.calibrator.to_json()?.as_bytes())?;
         file.write_all(b"\n")?;
         Ok(file.commit()?)
     }
+}
+
+/// Whether a score depends on how texts are compared, or on what was learnt beforehand.
+fn depends(score: &str) -> Result<bool> {
+    let scorer = find(score)?;
+    Ok(scorer.learned().is_some() || matches!(scorer.card().cost, Cost::Samples | Cost::Comparison))
 }

@@ -1,11 +1,10 @@
 //! `coppice detect collect`: questions to records, answered by a model at a server or by the engine.
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::{ArgGroup, Args};
 use coppice_detect::contrast;
 use coppice_detect::server::{Collector, Plan, Question, QuestionError, ServerError, read_questions};
@@ -14,7 +13,7 @@ use serde_json::{Value, json};
 use super::engine::EngineArgs;
 use super::ledger::{BadLine, Key, Ledger, OutputArgs};
 use super::server::{RemoteArgs, work_off};
-use crate::common::Outcome;
+use crate::common::{Outcome, open_file};
 
 /// Makes records of questions: the most probable answer of a model, at a server or in a folder, with log-probabilities, and samples.
 /// An item that fails for good becomes {"id", "error"}, the rest is done, exit 1. Finished items are kept as they come: after Ctrl-C or a crash
@@ -66,6 +65,7 @@ pub(super) struct DetectCollectArgs {
 
 impl DetectCollectArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
+        self.output.differs_from(&self.input)?;
         let plan = self.plan()?;
         let questions = Arc::new(self.questions()?);
         let mut ledger;
@@ -107,7 +107,7 @@ impl DetectCollectArgs {
     }
 
     fn questions(&self) -> Result<Vec<Result<Question, QuestionError>>> {
-        let file = File::open(&self.input).with_context(|| format!("cannot read {}", self.input.display()))?;
+        let file = open_file(&self.input)?;
         if file.metadata().is_ok_and(|found| found.len() == 0) {
             bail!("{} is empty", self.input.display());
         }

@@ -10,7 +10,7 @@ use coppice_detect::bench::{Level, PublicData, WikiBioRow, public, wikibio};
 use coppice_models::fs::Existing;
 use serde_json::json;
 
-use crate::common::{Outcome, refuse_existing};
+use crate::common::{Outcome, open_file, refuse_existing};
 use crate::{jsonl, output};
 
 const FOLDER: &str = "COPPICE_DATA";
@@ -61,11 +61,15 @@ impl DataArgs {
     pub(super) fn open(&self, name: &str) -> Result<DataSet> {
         let adapter = find(name)?;
         let path = self.path.clone().map_or_else(|| usual_place(adapter), Ok)?;
+        open_file(&path)?;
         let rows = read(adapter, &path).with_context(|| format!("cannot read {}", path.display()))?;
         let (good, bad): (Vec<_>, Vec<_>) = rows.into_iter().partition(Result::is_ok);
         let items: Vec<Item> = good.into_iter().flatten().collect();
-        if items.is_empty() && bad.is_empty() {
-            bail!("{} is empty", path.display());
+        let first = bad.iter().find_map(|row| row.as_ref().err());
+        match first {
+            Some(first) if items.is_empty() => bail!("{} is not what {name} should be; the first row: {first}", path.display()),
+            None if items.is_empty() => bail!("{} is empty", path.display()),
+            _ => {}
         }
         let bad = bad.into_iter().filter_map(Result::err).map(|error| anyhow!("{}: {error}", path.display())).collect();
         Ok(DataSet { adapter, items, bad })

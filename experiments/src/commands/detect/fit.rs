@@ -7,17 +7,17 @@ use std::path::PathBuf;
 use anyhow::{Result, bail};
 use clap::Args;
 use coppice_detect::fitted::{Fit, FitReport, Fitted};
-use coppice_detect::scores::{Training, registry};
+use coppice_detect::scores::{Training, find, registry};
 use coppice_detect::{Record, Setup};
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::json;
 
-use super::setup::{SetupArgs, tell_truncated};
+use super::setup::{SetupArgs, tell};
 use super::{groups, readable};
 use crate::common::{Outcome, refuse_existing};
 use crate::output;
 
-/// Fits the learned scores and says how each does on records it has not seen; one that cannot be fitted is left out, exit 1.
+/// Fits the learned scores and says how each does on records it has not seen; one that cannot be fitted is left out, exit 1 if it was asked for.
 #[derive(Debug, Args)]
 pub(super) struct DetectFitArgs {
     /// Records, one JSON object a line; some scores need labels (1 = wrong).
@@ -57,19 +57,20 @@ pub(super) struct DetectFitArgs {
 impl DetectFitArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         refuse_existing(&self.output, self.overwrite)?;
+        self.ensemble_of.iter().try_for_each(|name| find(name).map(drop))?;
         let (records, mut failed) = readable(&self.input)?;
         let (background, more) = self.background.as_deref().map_or(Ok((Vec::new(), 0)), readable)?;
         failed += more;
         let setup = self.setup.open()?;
         let fit = Fitted::fit(&self.names(), &self.training(&records, &background, &setup)?, self.folds)?;
-        tell_truncated(&setup);
+        let well = tell(&setup);
         if fit.reports.is_empty() {
             bail!("nothing could be fitted: {}", listed(&fit).join("; "));
         }
         self.write(&fit.fitted)?;
         self.print(&fit, records.len())?;
         let whole = failed == 0 && (self.scores.is_empty() || fit.failures.is_empty());
-        Ok(if whole { Outcome::Done } else { Outcome::No })
+        Ok(if whole && well { Outcome::Done } else { Outcome::No })
     }
 
     fn names(&self) -> Vec<String> {

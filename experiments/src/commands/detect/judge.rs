@@ -41,6 +41,7 @@ pub(super) struct DetectJudgeArgs {
 
 impl DetectJudgeArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
+        self.output.differs_from(&self.input)?;
         let opinions = self.opinions()?;
         let records = Arc::new(open(&self.input)?);
         let settings = json!({ "command": "judge", "remote": self.remote.settings(), "opinions": self.opinions, "seed": self.seed });

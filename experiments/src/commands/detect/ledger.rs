@@ -7,14 +7,14 @@
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
 
-use crate::common::Outcome;
+use crate::common::{Outcome, refuse_same};
 use crate::journal::{Journal, Place, whole_lines};
 use crate::output;
 
@@ -33,6 +33,13 @@ pub(super) struct OutputArgs {
     /// Print a summary as one JSON object.
     #[arg(long)]
     json: bool,
+}
+
+impl OutputArgs {
+    /// Refuses to write over the input.
+    pub(super) fn differs_from(&self, input: &Path) -> Result<()> {
+        refuse_same(input, &self.output)
+    }
 }
 
 /// What makes an item the same item in the input, the journal and the output.

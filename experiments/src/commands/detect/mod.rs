@@ -17,7 +17,6 @@ mod score;
 mod server;
 mod setup;
 
-use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
@@ -28,7 +27,7 @@ use coppice_detect::metrics::Groups;
 use coppice_detect::reader::{Reason, RecordError, read_records};
 use coppice_detect::scores::{Scorer, find, registry};
 
-use crate::common::Outcome;
+use crate::common::{Outcome, open_file};
 use crate::output;
 
 /// Tells which answers are probably made up.
@@ -69,7 +68,7 @@ impl DetectArgs {
 type Items = Vec<Result<Record, RecordError>>;
 
 fn open(path: &Path) -> Result<Items> {
-    let file = File::open(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let file = open_file(path)?;
     let items: Items = read_records(BufReader::new(file)).map(|(_, item)| item).collect();
     let nothing = |item: &Result<Record, RecordError>| matches!(item, Err(RecordError { reason: Reason::EmptyInput, .. }));
     if items.iter().all(nothing) { bail!("{} is empty", path.display()) } else { Ok(items) }

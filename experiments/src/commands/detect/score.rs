@@ -1,10 +1,9 @@
 //! `coppice detect score`: records to verdicts.
 
-use std::fs::File;
 use std::io::{BufReader, Write};
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Args;
 use coppice_detect::calibration::Calibrator;
 use coppice_detect::reader::{Reason, RecordError};
@@ -13,9 +12,9 @@ use coppice_detect::{Case, Verdict, score_case, score_stream};
 use coppice_models::fs::{AtomicFile, Existing};
 use serde_json::{Value, json};
 
-use super::setup::{SetupArgs, tell_truncated};
+use super::setup::{SetupArgs, tell};
 use super::{calibrator, chosen};
-use crate::common::{Interrupted, Outcome, check_interrupt, progress, refuse_existing};
+use crate::common::{Interrupted, Outcome, check_interrupt, open_file, progress, refuse_existing, refuse_same};
 use crate::output;
 
 /// Scores every record; a bad line becomes {"id", "error"}, the rest is done, exit 1.
@@ -49,9 +48,11 @@ pub(super) struct DetectScoreArgs {
 impl DetectScoreArgs {
     pub(super) fn run(&self) -> Result<Outcome> {
         refuse_existing(&self.output, self.overwrite)?;
+        refuse_same(&self.input, &self.output)?;
         let calibrator = self.calibrator.as_deref().map(calibrator::read).transpose()?;
         let (scorers, setup) = (self.scorers(calibrator.as_ref())?, self.setup.open()?);
-        let input = File::open(&self.input).with_context(|| format!("cannot read {}", self.input.display()))?;
+        self.matches(calibrator.as_ref())?;
+        let input = open_file(&self.input)?;
         let existing = if self.overwrite { Existing::Replace } else { Existing::Refuse };
         let (mut file, mut scored) = (AtomicFile::create(&self.output, existing)?, Vec::new());
         let bytes = progress(input.metadata().map_or(0, |metadata| metadata.len()), "bytes");
@@ -64,14 +65,17 @@ impl DetectScoreArgs {
             Ok::<_, anyhow::Error>(file.write_all(b"\n")?)
         })?;
         file.commit()?;
-        tell_truncated(&setup);
+        let well = tell(&setup);
+        if let Some(calibrator) = calibrator.as_ref().filter(|_| scored.is_empty() && tally.lines > tally.failed) {
+            output::say(format!("no record has {}, which the calibrator reads: all are left to review", calibrator.score));
+        }
         let drift = calibrator.as_ref().and_then(|calibrator| calibrator::drift(calibrator, &scored));
         if self.json {
             output::json(&json!({ "records": tally.lines, "failed": tally.failed, "output": self.output, "drift": drift }))?;
         } else {
             output::line(format!("{} verdicts, {} failed: {}", tally.lines - tally.failed, tally.failed, self.output.display()))?;
         }
-        Ok(if tally.failed == 0 { Outcome::Done } else { Outcome::No })
+        Ok(if tally.failed == 0 && well { Outcome::Done } else { Outcome::No })
     }
 
     /// The verdict; none worth having once the user has asked to stop.
@@ -96,6 +100,18 @@ impl DetectScoreArgs {
             Err(RecordError { reason: Reason::EmptyInput, .. }) => bail!("{} is empty", self.input.display()),
             Err(error) => Ok(json!({ "id": error.id, "error": error.to_string() })),
         }
+    }
+
+    /// Refuses a calibrator whose score was compared or learnt otherwise.
+    fn matches(&self, calibrator: Option<&Calibrator>) -> Result<()> {
+        let Some(Calibrator { score, setup: Some(made), .. }) = calibrator else { return Ok(()) };
+        let given = self.setup.description()?;
+        if *made != given {
+            bail!(
+                "the calibrator's {score} was computed with {made}, here it would be with {given}: give the same options, or calibrate again"
+            );
+        }
+        Ok(())
     }
 
     /// The scores asked for, and the one that the calibrator reads.

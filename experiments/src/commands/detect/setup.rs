@@ -13,6 +13,7 @@ use coppice_detect::fitted::Fitted;
 use coppice_detect::server::Judge;
 use coppice_detect::setup::Equivalence;
 use coppice_detect::similarity::{HiddenStates, NormalisedExactMatch, RougeL, Similarity, TokenJaccard};
+use serde_json::{Value, json};
 
 use super::server::RemoteArgs;
 use crate::common::read_text;
@@ -61,7 +62,22 @@ impl SetupArgs {
             equivalence,
             entailment: self.nli.as_ref().map(|nli| self.entailment(nli)).transpose()?,
             fitted: self.fitted.as_deref().map_or_else(|| Ok(Fitted::default()), fitted)?,
+            ..Setup::default()
         })
+    }
+
+    /// What scores depend on beside the record: back-ends by name (of a folder or file the last part), the file of learned scores by its hash.
+    ///
+    /// # Errors
+    /// When that file cannot be read.
+    pub(super) fn description(&self) -> Result<Value> {
+        let name = |text: &String| Path::new(text).file_name().map_or_else(|| text.clone(), |name| name.to_string_lossy().into_owned());
+        let hash = |path: &PathBuf| Ok(blake3::hash(read_text(path)?.as_bytes()).to_hex()[..16].to_owned()) as Result<String>;
+        Ok(json!({
+            "similarity": name(&self.similarity), "graph_similarity": name(&self.graph_similarity), "equivalence": name(&self.equivalence),
+            "equivalence_threshold": self.equivalence_threshold, "nli": self.nli.as_ref().map(name),
+            "fitted": self.fitted.as_ref().map(hash).transpose()?,
+        }))
     }
 
     /// A judge at a server, where its name is an address; else one by path. Pairs are asked about once while they are remembered.
@@ -100,8 +116,8 @@ impl SetupArgs {
     }
 }
 
-/// Says on stderr how many texts did not fit a model, and how many judgements were unclear.
-pub(super) fn tell_truncated(setup: &Setup) {
+/// Says on stderr how many texts did not fit a model, how many judgements were unclear, and how often a model failed: whether all went well.
+pub(super) fn tell(setup: &Setup) -> bool {
     let truncated = setup.truncated();
     if truncated > 0 {
         output::say(format!("{truncated} texts or pairs were longer than the comparing models take, and were cut"));
@@ -110,6 +126,11 @@ pub(super) fn tell_truncated(setup: &Setup) {
     if unclear > 0 {
         output::say(format!("{unclear} pairs got no clear judgement from the server's model, and count as neutral"));
     }
+    let trouble = setup.trouble.told();
+    if let Some((count, first)) = &trouble {
+        output::say(format!("{count} scores are missing since a comparing model failed; the first failure: {first}"));
+    }
+    trouble.is_none()
 }
 
 fn fitted(path: &Path) -> Result<Fitted> {

@@ -61,7 +61,7 @@ pub fn judge(answers: &Path, recipe: &DetectorRecipe, resamples: usize, folder: 
     found.findings = findings(&found);
     match calibrated::calibrated(&headline, recipe, resamples) {
         Ok((calibrator, calibrated)) => {
-            write_atomic(folder.join("calibrator.json"), serde_json::to_string_pretty(&calibrator)?.as_bytes())?;
+            write_atomic(folder.join("calibrator.json"), calibrator.to_json()?.as_bytes())?;
             found.calibrated = Some(calibrated);
         }
         Err(error) => found.findings.insert(0, format!("These answers allow no calibrated verdict: {error:#}.")),
