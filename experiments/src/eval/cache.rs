@@ -65,9 +65,9 @@ impl Cache {
         }
         let mut cache = Self { journal: Journal::open(output)?, known: HashMap::new() };
         if resume {
-            cache.recover(settings)?
+            cache.recover(settings)?;
         } else {
-            cache.begin(settings)?
+            cache.begin(settings)?;
         }
         Ok(cache)
     }
