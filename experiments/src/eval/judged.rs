@@ -12,9 +12,9 @@ use serde_json::json;
 use super::cache::{Answer, key};
 use super::generation::Asked;
 use super::items::Item;
+use super::metric::Metric;
 use super::metrics::Value;
 use super::run::{Evaluator, Marked, Marks, Prepared};
-use super::task::Metric;
 use super::template::Templates;
 use crate::common::{Interrupted, check_interrupt, progress};
 

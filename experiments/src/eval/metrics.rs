@@ -3,7 +3,7 @@
 use coppice_models::continuation::Continued;
 use serde::{Deserialize, Serialize};
 
-use super::task::Metric;
+use super::metric::Metric;
 
 /// A metric of one item: its value and, for figures over words, bytes or tokens, how many of them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ pub mod generation;
 pub mod items;
 pub mod judged;
 pub mod likelihood;
+pub mod metric;
 pub mod metrics;
 pub mod prompt;
 pub mod python_random;

@@ -30,10 +30,10 @@ impl PythonRandom {
         }
         let exponent = ((count * 3) as f64).log(4.0).ceil();
         let set_size = 21.0 + if count > 5 { 4_f64.powf(exponent) } else { 0.0 };
-        Some(if population as f64 <= set_size { self.drawn_from_pool(population, count) } else { self.by_rejection(population, count) })
+        Some(if population as f64 <= set_size { self.by_exchange(population, count) } else { self.by_rejection(population, count) })
     }
 
-    fn drawn_from_pool(&mut self, population: usize, count: usize) -> Vec<usize> {
+    fn by_exchange(&mut self, population: usize, count: usize) -> Vec<usize> {
         let mut pool: Vec<usize> = (0..population).collect();
         let draw = |place: usize| {
             let drawn = self.below(population - place);

@@ -6,10 +6,11 @@ use serde::Serialize;
 use serde_json::{Value as Json, json};
 
 use super::items::Item;
+use super::metric::Metric;
 use super::metrics::{Figure, Value, figure, pooled};
 use super::prompt::Question;
 use super::run::{Marked, Prepared};
-use super::task::{Metric, Task};
+use super::task::Task;
 
 /// The figures of some items, by metric.
 pub type Figures = BTreeMap<String, Figure>;
@@ -49,8 +50,6 @@ pub struct TaskResults {
 
 /// Marks by metric.
 type Columns = BTreeMap<String, (Metric, Vec<Value>)>;
-/// Standard errors by metric, each with the number of its items.
-type Errors = BTreeMap<String, Vec<(Option<f64>, usize)>>;
 
 /// The figures of a task.
 pub fn summarise(prepared: &Prepared, marked: &[Marked], shots: usize, sampler: super::task::Sampler, seconds: f64) -> TaskResults {
@@ -105,7 +104,8 @@ fn figures(columns: &Columns) -> Figures {
 
 /// The figures over several groups: all their items alike, and for more than one group the pooled error that lm-eval gives.
 fn over<'a>(groups: impl Iterator<Item = &'a Columns>) -> Figures {
-    let (mut all, mut errors) = (Columns::default(), Errors::default());
+    let mut all = Columns::new();
+    let mut errors: BTreeMap<String, Vec<(Option<f64>, usize)>> = BTreeMap::new();
     for columns in groups {
         for (name, (metric, values)) in columns {
             all.entry(name.clone()).or_insert_with(|| (*metric, Vec::new())).1.extend(values);

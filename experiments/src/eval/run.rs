@@ -13,9 +13,10 @@ use super::encode::{Encoder, Pair};
 use super::generation::{self, Writer};
 use super::items::Item;
 use super::likelihood::{self, likelihoods};
+use super::metric::Metric;
 use super::metrics::{Value, of_choices, of_continuation, of_document};
 use super::prompt::Question;
-use super::task::{Kind, Metric, Task};
+use super::task::{Kind, Task};
 use crate::common::{Interrupted, check_interrupt, progress};
 
 /// A task with its items.

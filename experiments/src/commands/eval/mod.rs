@@ -2,28 +2,22 @@
 
 mod judge;
 mod report;
+mod work;
 
 use std::path::PathBuf;
-use std::time::Instant;
 
 use anyhow::{Result, anyhow, bail};
 use clap::Args;
-use coppice_models::chat::{self, ChatTemplate};
-use coppice_models::tokenizer::Tokenizer;
-use coppice_models::{Checkpoint, Model};
-use serde_json::json;
 
 use self::judge::JudgeArgs;
 use self::report::Report;
+use self::work::Work;
 use crate::common::{Causality, Compute, ModelArgs, Outcome, refuse_existing};
 use crate::eval::answers::Marker;
-use crate::eval::cache::Cache;
-use crate::eval::encode::Encoder;
 use crate::eval::items::{Choices, items};
-use crate::eval::judged;
-use crate::eval::run::{Evaluator, Marked, Prepared};
-use crate::eval::task::{Kind, Sampler};
-use crate::eval::{registry, results};
+use crate::eval::registry;
+use crate::eval::run::Prepared;
+use crate::eval::task::Sampler;
 use crate::output;
 
 /// Evaluates a model on benchmark tasks, with the prompts, metrics and standard errors of lm-eval 0.4.13. What prompts share (examples, an item's
@@ -101,7 +95,7 @@ impl EvalArgs {
             return self.print_plan(&tasks);
         }
         let output = self.output.as_ref().ok_or_else(|| anyhow!("--output is missing"))?;
-        self.evaluate(&model, &checkpoint, &tasks, Report::new(output.clone(), self))
+        Work { arguments: self, model, checkpoint, tasks }.perform(Report::new(output.clone(), self))
     }
 
     fn prepared(&self) -> Result<Tasks> {
@@ -131,71 +125,6 @@ impl EvalArgs {
         Choices { shots: self.shots, sampler: self.sampler, seed: self.seed, limit }
     }
 
-    fn evaluate(&self, model: &ModelArgs, checkpoint: &Checkpoint, tasks: &Tasks, mut report: Report) -> Result<Outcome> {
-        let tokenizer = Tokenizer::load(&checkpoint.folder)?;
-        let encoder = Encoder::new(&tokenizer, &checkpoint.config).map_err(|why| anyhow!(why))?;
-        let stop_ids = chat::stop_ids(&checkpoint.folder, &checkpoint.config.eos_token_ids, Some(&tokenizer))?;
-        let judge = if asks_judge(tasks) { Some(self.judge.open()) } else { None };
-        let device = model.compute.device()?;
-        let kind = model.compute.kind(checkpoint)?;
-        let settings = json!({ "model": model.model, "files": checkpoint_files(checkpoint)?, "kind": format!("{kind:?}") });
-        let cache = Cache::open(report.path(), &settings, self.resume, self.overwrite)?;
-        let loaded = if tasks.iter().any(|(_, task)| task.is_ok()) { Some(Model::load(checkpoint, kind, device)?) } else { None };
-        report.of_model(&model.model, kind, device);
-        let mut kept = cache;
-        if let Some(loaded) = &loaded {
-            let mut evaluator = Evaluator { model: loaded, tokenizer: &tokenizer, encoder, stop_ids, cache: kept };
-            for (name, task) in tasks {
-                self.run_task(&mut evaluator, name, task, &checkpoint.folder, judge.as_ref(), &mut report)?;
-            }
-            kept = evaluator.cache;
-        } else {
-            tasks.iter().for_each(|(name, task)| report.refused(name, task.as_ref().err().map_or("", String::as_str)));
-        }
-        report.write(kept, self.log_samples, self.json)
-    }
-
-    fn run_task(
-        &self,
-        evaluator: &mut Evaluator,
-        name: &str,
-        task: &Result<Prepared, String>,
-        folder: &std::path::Path,
-        judge: Option<&Result<judged::Judge>>,
-        report: &mut Report,
-    ) -> Result<()> {
-        let start = Instant::now();
-        let prepared = match task {
-            Ok(prepared) => prepared,
-            Err(why) => {
-                report.refused(name, why);
-                return Ok(());
-            }
-        };
-        let marked = match prepared.task.kind {
-            Kind::Judged => ask_judge(evaluator, prepared, folder, judge),
-            _ => evaluator.evaluate(prepared),
-        };
-        match marked {
-            Ok(marked) => self.told(prepared, &marked, start.elapsed().as_secs_f64(), report),
-            Err(error) if of_the_task(&error) => {
-                let why = format!("{error:#}");
-                output::say(said(name, &why));
-                report.refused(name, &why);
-            }
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    fn told(&self, prepared: &Prepared, marked: &[Marked], seconds: f64, report: &mut Report) {
-        let (task, shots) = (&prepared.task, self.shots.unwrap_or(prepared.task.shots));
-        let sampler = self.sampler.unwrap_or(task.examples.sampler);
-        let results = results::summarise(prepared, marked, shots, sampler, seconds);
-        let samples = prepared.items.iter().zip(marked).map(|(item, marked)| results::sample(prepared, item, marked));
-        report.add(&prepared.name, results, if self.log_samples { samples.collect() } else { Vec::new() });
-    }
-
     fn print_plan(&self, tasks: &Tasks) -> Result<Outcome> {
         for (name, task) in tasks {
             if let Ok(prepared) = task {
@@ -220,46 +149,4 @@ impl EvalArgs {
 fn said(name: &str, why: &str) -> String {
     let named = ["task ", "unknown task ", "cannot read task "].iter().any(|begin| why.starts_with(begin));
     if named { format!("coppice: {why}") } else { format!("coppice: task {name}: {why}") }
-}
-
-fn asks_judge(tasks: &Tasks) -> bool {
-    tasks.iter().any(|(_, task)| task.as_ref().is_ok_and(|prepared| prepared.task.kind == Kind::Judged))
-}
-
-/// The weights that answers depend on: name and length of each file.
-fn checkpoint_files(checkpoint: &Checkpoint) -> Result<Vec<(String, u64)>> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(&checkpoint.folder)? {
-        let entry = entry?;
-        let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".safetensors") || name == "config.json" || name == "tokenizer.json" {
-            files.push((name, std::fs::metadata(entry.path())?.len()));
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-fn ask_judge(
-    evaluator: &mut Evaluator,
-    prepared: &Prepared,
-    folder: &std::path::Path,
-    judge: Option<&Result<judged::Judge>>,
-) -> Result<Vec<Marked>> {
-    let judge = match judge {
-        Some(Ok(judge)) => judge,
-        Some(Err(error)) => return Err(TaskFault(format!("{error:#}")).into()),
-        None => return Err(TaskFault("it needs a judge; --judge names a server".into()).into()),
-    };
-    let template = ChatTemplate::load(folder).map_err(|error| TaskFault(error.to_string()))?;
-    judged::evaluate(evaluator, prepared, &template, judge)
-}
-
-/// Why one task has no results, where others may have.
-#[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-struct TaskFault(String);
-
-fn of_the_task(error: &anyhow::Error) -> bool {
-    error.is::<TaskFault>() || error.is::<coppice_models::Error>()
 }
