@@ -169,9 +169,7 @@ impl Account {
             "The router and the head are counted, the head with the padding of the vocabulary; of the experts, the K chosen ones.".into(),
             format!("Attention is causal: forward, prefill and training are means over {context} positions, decode attends to {context}."),
             "Prefill computes the head at the last position only. Training is three times forward, without recomputation.".into(),
-            format!(
-                "Weights take {widths}, the KV cache {cache_bytes} bytes an element; activations are not counted as bytes."
-            ),
+            format!("Weights take {widths}, the KV cache {cache_bytes} bytes an element; activations are not counted as bytes."),
             format!(
                 "A decoding step serves {batch} sequences: it reads each weight it touches once, and the whole cache of each sequence."
             ),

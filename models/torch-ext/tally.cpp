@@ -243,7 +243,7 @@ void watch(const at::Tensor* const* tensors, std::int64_t count) {
   tally = Tally{};
   for (std::int64_t i = 0; i < count; ++i) {
     const at::Tensor& x = *tensors[i];
-    TORCH_CHECK(x.is_contiguous(), "tally: watched tensors must be contiguous, tensor ", i, " is not");
+    TORCH_CHECK(x.is_non_overlapping_and_dense(), "tally: watched tensors must fill their memory, tensor ", i, " does not");
     Watched watched;
     watched.from = has_memory(x) ? start(x) : 0;
     watched.to = watched.from + (has_memory(x) ? x.nbytes() : 0);
@@ -266,7 +266,7 @@ void coppice::tally_product(std::int64_t rows, const at::Tensor& w, const at::Te
 
 extern "C" {
 
-// Begins a tally in which `count` contiguous tensors are watched; 0, or -1 with a message.
+// Begins a tally in which `count` tensors, each without gaps in its memory, are watched; 0, or -1 with a message.
 int coppice_tally_begin(const at::Tensor* const* tensors, std::int64_t count, char* error, std::size_t size) {
   return guarded(error, size, -1, [&] {
     const std::lock_guard<std::mutex> guard(lock);

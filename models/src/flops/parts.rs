@@ -1,7 +1,7 @@
 //! Parameters by place, in closed form.
 
-use super::widths::{WeightBytes, WeightKind};
 use super::Breakdown;
+use super::widths::{WeightBytes, WeightKind};
 use crate::config::{Config, MoeConfig};
 use crate::error::{Error, Result};
 
