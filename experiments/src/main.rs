@@ -7,6 +7,7 @@
 mod answering;
 mod commands;
 mod common;
+mod energy;
 mod jsonl;
 mod launch;
 mod memory;

@@ -3,6 +3,7 @@
 mod data;
 mod detect;
 mod doctor;
+mod energy;
 mod flops;
 mod generate;
 mod inspect;
@@ -29,6 +30,7 @@ pub enum Command {
     Score(score::ScoreArgs),
     Generate(Box<generate::GenerateArgs>),
     Flops(flops::FlopsArgs),
+    Energy(Box<energy::EnergyArgs>),
     Upcycle(Box<upcycle::UpcycleArgs>),
     Train(train::TrainArgs),
     Inspect(Box<inspect::InspectArgs>),
@@ -49,6 +51,7 @@ impl Command {
             Self::Score(command) => command.run(),
             Self::Generate(command) => command.run(),
             Self::Flops(command) => command.run(),
+            Self::Energy(command) => command.run(),
             Self::Upcycle(command) => command.run(),
             Self::Train(command) => command.run(),
             Self::Inspect(command) => command.run(),

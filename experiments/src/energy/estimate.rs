@@ -62,7 +62,9 @@ impl Footprint {
 
     /// Energy and emissions in units that fit.
     pub fn sentence(&self) -> String {
-        let emitted = self.kg_co2.map_or_else(String::new, |kg| format!(", {}", scaled_unit(kg * 1e3, [("gCO2eq", 1.0), ("kgCO2eq", 1e3), ("tCO2eq", 1e6)])));
+        let emitted = self
+            .kg_co2
+            .map_or_else(String::new, |kg| format!(", {}", scaled_unit(kg * 1e3, [("gCO2eq", 1.0), ("kgCO2eq", 1e3), ("tCO2eq", 1e6)])));
         format!("{}{emitted}", scaled_unit(self.wh, [("Wh", 1.0), ("kWh", 1e3), ("MWh", 1e6)]))
     }
 }
@@ -96,7 +98,9 @@ mod tests {
         for (hours, watts) in [(-1.0, 1.0), (f64::NAN, 1.0), (1.0, f64::INFINITY), (1.0, -5.0)] {
             assert!(Footprint::new(hours, watts, &unknown).is_err());
         }
-        for bad in [Conditions { pue: 0.9, ..REPORT }, Conditions { pue: f64::NAN, ..REPORT }, Conditions { kg_per_kwh: Some(-0.1), ..REPORT }] {
+        for bad in
+            [Conditions { pue: 0.9, ..REPORT }, Conditions { pue: f64::NAN, ..REPORT }, Conditions { kg_per_kwh: Some(-0.1), ..REPORT }]
+        {
             assert!(Footprint::new(1.0, 1.0, &bad).is_err(), "{bad:?}");
         }
     }

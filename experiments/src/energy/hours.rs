@@ -55,7 +55,12 @@ fn of_log(log: &Path) -> Result<TrainingHours> {
         let Line::Step(step) = line else { continue };
         let rate = step.tokens_per_second;
         if !(rate.is_finite() && rate > 0.0) || step.tokens < found.tokens {
-            bail!("{}: step {} has {} tokens in all at {rate} a second, expected a growing number and a rate above zero", log.display(), step.step, step.tokens);
+            bail!(
+                "{}: step {} has {} tokens in all at {rate} a second, expected a growing number and a rate above zero",
+                log.display(),
+                step.step,
+                step.tokens
+            );
         }
         found.hours += (step.tokens - found.tokens) as f64 / rate / 3600.0;
         (found.steps, found.tokens) = (found.steps + 1, step.tokens);

@@ -3,7 +3,7 @@
 use crate::support::outcome::ended;
 use crate::support::{coppice, done, stderr, stdout, words};
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 23] = [
     "",
     "doctor",
     "pull",
@@ -11,6 +11,7 @@ const COMMANDS: [&str; 22] = [
     "score",
     "generate",
     "flops",
+    "energy",
     "upcycle",
     "train",
     "inspect",
