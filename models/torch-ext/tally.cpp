@@ -3,9 +3,17 @@
 // src/ext/tally.rs.
 //
 // Products are counted at the operators that compute (mm, bmm, fused attention), never at those that call them (linear, matmul), so that
-// none counts twice. Memory is that of watched tensors alone: the union of the parts that operators were handed to read.
+// none counts twice. Counted is the thread that takes the tally, and those that compute its gradients. Memory is that of watched tensors
+// alone: the union of the parts that operators were handed to read.
+
+// RecordFunction has a member more without it, and libtorch is compiled with it.
+#ifndef NDEBUG
+#define NDEBUG
+#endif
+
 #include "tally.h"
 
+#include <ATen/core/function_schema.h>
 #include <ATen/core/ivalue.h>
 #include <ATen/record_function.h>
 
@@ -65,6 +73,7 @@ std::atomic<bool> taking{false};
 std::mutex lock;
 Tally tally;
 at::CallbackHandle handle = 0;
+thread_local bool mine = false;  // whether this thread's kernels count: it takes the tally
 thread_local bool busy = false;  // asking for values dispatches operators of its own
 
 Watched* find(Address address) {
@@ -113,6 +122,7 @@ void read_rows(const at::Tensor& x, const at::Tensor& index) {
 
 // A product of which one of two factors may be watched.
 void count(std::int64_t operations, const at::Tensor& a, const at::Tensor& b) {
+  if (operations == 0) return;
   tally.products += 1;
   Watched* watched = find(b) != nullptr ? find(b) : find(a);
   (watched != nullptr ? watched->operations : tally.other) += operations;
@@ -191,10 +201,16 @@ std::pair<bool, bool> aliases(const at::RecordFunction& call) {
   return {alias != nullptr && !alias->isWrite(), alias != nullptr && alias->isWrite()};
 }
 
+// Whether an operator is a product of nothing: an expert without rows reads no weight.
+bool empty_product(const std::string& name, Inputs inputs) {
+  const bool product = name == "aten::mm" || name == "aten::bmm" || name.rfind("aten::addm", 0) == 0;
+  return product && std::any_of(inputs.begin(), inputs.end(), [](const c10::IValue& x) { return x.isTensor() && x.toTensor().numel() == 0; });
+}
+
 void reads(const at::RecordFunction& call, const std::string& name, Inputs inputs) {
   const auto [view, writes] = aliases(call);
   // `embedding` calls `index_select`; products by groups are looked at expert by expert.
-  if (view || name == "aten::embedding" || name == "aten::_grouped_mm") return;
+  if (view || name == "aten::embedding" || name == "aten::_grouped_mm" || empty_product(name, inputs)) return;
   if (name == "aten::index_select" && inputs[1].toInt() == 0) return read_rows(inputs[0].toTensor(), inputs[2].toTensor());
   for (std::size_t i = writes ? 1 : 0; i < inputs.size(); ++i) {
     if (inputs[i].isTensor()) read(inputs[i].toTensor());
@@ -254,7 +270,7 @@ void watch(const at::Tensor* const* tensors, std::int64_t count) {
 
 }  // namespace
 
-bool coppice::tallying() { return taking && !busy; }
+bool coppice::tallying() { return mine && !busy; }
 
 void coppice::tally_product(std::int64_t rows, const at::Tensor& w, const at::Tensor* bias) {
   if (!tallying() || rows == 0) return;
@@ -266,14 +282,14 @@ void coppice::tally_product(std::int64_t rows, const at::Tensor& w, const at::Te
 
 extern "C" {
 
-// Begins a tally in which `count` tensors, each without gaps in its memory, are watched; 0, or -1 with a message.
+// Begins a tally of this thread in which `count` tensors, each without gaps in its memory, are watched; 0, or -1 with a message.
 int coppice_tally_begin(const at::Tensor* const* tensors, std::int64_t count, char* error, std::size_t size) {
   return guarded(error, size, -1, [&] {
     const std::lock_guard<std::mutex> guard(lock);
     TORCH_CHECK(!taking, "tally: one is being taken already");
     watch(tensors, count);
-    handle = at::addGlobalCallback(at::RecordFunctionCallback(&begin, &end).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
-    taking = true;
+    handle = at::addThreadLocalCallback(at::RecordFunctionCallback(&begin, &end).needsInputs(true).scopes({at::RecordScope::FUNCTION}));
+    taking = mine = true;
     return 0;
   });
 }
@@ -282,7 +298,7 @@ int coppice_tally_begin(const at::Tensor* const* tensors, std::int64_t count, ch
 // the bytes read; 0, or -1 with a message.
 int coppice_tally_end(std::int64_t* totals, std::int64_t* operations, std::int64_t* bytes, char* error, std::size_t size) {
   return guarded(error, size, -1, [&] {
-    taking = false;
+    taking = mine = false;
     at::removeCallback(handle);
     const std::lock_guard<std::mutex> guard(lock);
     totals[0] = tally.products, totals[1] = tally.batched, totals[2] = tally.other;

@@ -51,8 +51,8 @@ impl Tally {
     }
 }
 
-/// Runs `work` and tells what it executed, on whatever threads; other work of the process at the same time is counted too. Tensors that
-/// share memory are watched as the first of them.
+/// Runs `work` and tells what this thread executed, and what libtorch's own threads did for its gradients. Tensors that share memory are
+/// watched as the first of them. One tally is taken at a time in a process.
 ///
 /// # Errors
 /// When a watched tensor has gaps in its memory, a tally is being taken already, or `work` fails.
@@ -70,7 +70,7 @@ struct Taking {
 
 impl Taking {
     fn begin(watched: &[&Tensor]) -> super::Result<Self> {
-        let pointers: Vec<_> = watched.iter().map(|tensor| tensor.as_ptr().cast_const()).collect();
+        let pointers: Vec<_> = watched.iter().map(|tensor| tensor.as_ptr()).collect();
         let mut message = [0; MESSAGE];
         // SAFETY: the tensors live through the call, which keeps addresses alone, and the message's length is its own.
         let begun = unsafe { coppice_tally_begin(pointers.as_ptr(), pointers.len() as i64, message.as_mut_ptr(), MESSAGE) };
