@@ -7,8 +7,17 @@ use std::path::{Path, PathBuf};
 type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 
 /// The sources any processor runs.
-const COMMON: [&str; 8] =
-    ["bandwidth.cpp", "ext.cpp", "fused.cpp", "fused_portable.cpp", "linear.cpp", "linear_portable.cpp", "pool.cpp", "training.cpp"];
+const COMMON: [&str; 9] = [
+    "bandwidth.cpp",
+    "ext.cpp",
+    "fused.cpp",
+    "fused_portable.cpp",
+    "linear.cpp",
+    "linear_portable.cpp",
+    "pool.cpp",
+    "tally.cpp",
+    "training.cpp",
+];
 
 /// The sources for x86-64 alone, each with the instructions it may use.
 const X86_64: [(&str, &[&str]); 5] = [

@@ -20,6 +20,7 @@ pub mod fitted;
 pub mod guarantee;
 pub mod learn;
 pub mod metrics;
+pub mod paired;
 pub mod reader;
 pub mod record;
 pub mod scores;

@@ -7,6 +7,7 @@
 mod answering;
 mod commands;
 mod common;
+mod energy;
 mod eval;
 mod journal;
 mod jsonl;

@@ -63,6 +63,12 @@ impl Cache {
         Ok(self.lengths.f_add_scalar(self.used)?)
     }
 
+    /// Every tensor of keys and values, for whoever watches what is read.
+    pub fn tensors(&self) -> Vec<&Tensor> {
+        let pairs = self.layers.iter().flat_map(|layer| layer.prefix.iter().chain([&layer.suffix]));
+        pairs.flat_map(|(keys, values)| [keys, values]).collect()
+    }
+
     /// Whether the suffix has no room for another token.
     pub fn is_full(&self) -> bool {
         self.used == self.capacity

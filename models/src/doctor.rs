@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 pub use machine::{Machine, peak_resident_bytes};
-pub use speed::{Speed, matmul};
+pub use speed::{Speed, bandwidth, matmul};
 
 use crate::Result;
 use crate::device::{DeviceChoice, libtorch_folder};

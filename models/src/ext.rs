@@ -14,6 +14,7 @@ pub mod c10d;
 #[path = "ext/c10d_off.rs"]
 pub mod c10d;
 pub mod fused;
+pub mod tally;
 pub mod training;
 
 use std::ffi::{CStr, c_char, c_int};

@@ -5,14 +5,20 @@
 //! PaLM's appendix B (arXiv 2204.02311) with the causal half, the router and the head stated instead of hidden;
 //! [`Account::conventions`] says all of it in words, to stand under every table.
 
+mod components;
 mod parts;
+mod request;
 mod traffic;
+mod widths;
 
 use serde::Serialize;
 
+pub use self::components::{Component, Place};
 use self::parts::Parts;
+pub use self::request::Request;
 use self::traffic::Traffic;
 pub use self::traffic::distinct_experts;
+pub use self::widths::{WeightBytes, WeightKind};
 use crate::config::Config;
 use crate::error::{Error, Result};
 
@@ -27,6 +33,9 @@ pub struct Setting {
     pub batch: u64,
     /// Bytes of one stored weight: 4 for f32, 2 for bf16, about 0.53 for 4 bits with group scales.
     pub weight_bytes: f64,
+    /// The same by kind of tensor, where kinds differ (quantised files); it goes before `weight_bytes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weight_bytes_by_kind: Option<WeightBytes>,
     /// Bytes of one element of the KV cache.
     pub cache_bytes: f64,
     /// Distinct experts a batch of decoded tokens touches in one routed layer, where it was measured; else [`distinct_experts`].
@@ -36,14 +45,20 @@ pub struct Setting {
 impl Default for Setting {
     /// One sequence of 4096 tokens, bf16 throughout.
     fn default() -> Self {
-        Self { context: 4096, batch: 1, weight_bytes: 2.0, cache_bytes: 2.0, measured_experts: None }
+        Self { context: 4096, batch: 1, weight_bytes: 2.0, weight_bytes_by_kind: None, cache_bytes: 2.0, measured_experts: None }
     }
 }
 
 impl Setting {
+    /// Bytes of one stored weight of each kind.
+    pub fn widths(&self) -> WeightBytes {
+        self.weight_bytes_by_kind.unwrap_or_else(|| WeightBytes::uniform(self.weight_bytes))
+    }
+
     fn check(&self) -> Result<()> {
         let widths = [self.weight_bytes, self.cache_bytes];
-        if self.context == 0 || self.batch == 0 || !widths.iter().all(|width| width.is_finite() && *width > 0.0) {
+        let by_kind = self.widths().all().iter().all(|width| width.is_finite() && *width >= 0.0);
+        if self.context == 0 || self.batch == 0 || !by_kind || !widths.iter().all(|width| width.is_finite() && *width > 0.0) {
             return Err(Error::Input("context, batch and bytes an element must each be above zero".into()));
         }
         Ok(())
@@ -76,6 +91,8 @@ pub struct Account {
     pub matmul_parameters: u64,
     /// The same by place.
     pub breakdown: Breakdown,
+    /// FLOPs and bytes by place; they sum to those below.
+    pub components: Vec<Component>,
     /// FLOPs of the attention core for every position attended to: `4 L D` (scores and weighted sum).
     pub attention_flops: f64,
     /// Forward FLOPs, mean over a sequence of `context` tokens, the head at every position: `2 P + 4 L D (context + 1) / 2`.
@@ -124,12 +141,13 @@ impl Account {
             active_parameters: (total - parts.idle_experts()) as u64,
             matmul_parameters: matmul as u64,
             breakdown: parts.breakdown(),
+            components: components::components(&traffic),
             attention_flops,
             forward_flops,
             prefill_flops: forward_flops - 2.0 * parts.head * (context - 1.0) / context,
             decode_flops: 2.0 * matmul + attention_flops * context,
             training_flops: 3.0 * forward_flops,
-            weight_bytes: setting.weight_bytes * total,
+            weight_bytes: parts.bytes(&setting.widths()),
             cache_bytes_per_token: traffic.cache_token(),
             distinct_experts: traffic.decode_experts(),
             prefill_bytes: traffic.prefill() / traffic.tokens(),
@@ -142,7 +160,8 @@ impl Account {
 
     /// Every convention behind the numbers, a sentence each.
     pub fn conventions(&self) -> Vec<String> {
-        let Setting { context, batch, weight_bytes, cache_bytes, measured_experts } = self.setting;
+        let Setting { context, batch, weight_bytes, weight_bytes_by_kind, cache_bytes, measured_experts } = self.setting;
+        let widths = weight_bytes_by_kind.map_or_else(|| format!("{weight_bytes} bytes each"), |widths| widths.to_string());
         let experts = if measured_experts.is_some() { "as measured" } else { "N (1 - (1 - K/N)^tokens), uniform independent routing" };
         vec![
             "One multiply-accumulate is two FLOPs; only matrix products are counted (no norm, softmax, rotation, activation or look-up)."
@@ -150,9 +169,7 @@ impl Account {
             "The router and the head are counted, the head with the padding of the vocabulary; of the experts, the K chosen ones.".into(),
             format!("Attention is causal: forward, prefill and training are means over {context} positions, decode attends to {context}."),
             "Prefill computes the head at the last position only. Training is three times forward, without recomputation.".into(),
-            format!(
-                "Weights take {weight_bytes} bytes each, the KV cache {cache_bytes} bytes an element; activations are not counted as bytes."
-            ),
+            format!("Weights take {widths}, the KV cache {cache_bytes} bytes an element; activations are not counted as bytes."),
             format!(
                 "A decoding step serves {batch} sequences: it reads each weight it touches once, and the whole cache of each sequence."
             ),

@@ -21,6 +21,7 @@ pub mod fs;
 pub mod generate;
 pub mod hub;
 pub mod init;
+pub mod measured;
 pub mod model;
 pub mod moe;
 pub mod next_token;

@@ -15,6 +15,7 @@
 #include "bandwidth.h"
 #include "guarded.h"
 #include "linear.h"
+#include "tally.h"
 
 using coppice::guarded;
 
@@ -55,6 +56,7 @@ at::Tensor linear(const at::Tensor& x, const at::Tensor& w, const at::Tensor* bi
   at::Tensor y = at::empty(sizes, x.options().requires_grad(false));
   auto* out = static_cast<coppice::bf16*>(y.mutable_data_ptr());
   coppice::run(kernel, {bits(x), bits(w), bias ? bits(*bias) : nullptr, out, leading(x), w.size(0), w.size(1)});
+  coppice::tally_product(leading(x), w, bias);
   return y;
 }
 
@@ -83,8 +85,10 @@ at::Tensor grouped(const at::Tensor& x, const at::Tensor& w, const at::Tensor& e
   auto* out = static_cast<coppice::bf16*>(y.mutable_data_ptr());
   const auto* end = ends.const_data_ptr<int>();
   std::int64_t from = 0;
-  for (std::int64_t e = 0; e < ends.size(0); from = end[e++])
+  for (std::int64_t e = 0; e < ends.size(0); from = end[e++]) {
     coppice::run(kernel, {rows + from * k, weights + e * n * k, nullptr, out + from * n, end[e] - from, n, k});
+    if (coppice::tallying()) coppice::tally_product(end[e] - from, w[e]);
+  }
   return y;
 }
 

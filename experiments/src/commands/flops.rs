@@ -1,18 +1,22 @@
-//! `coppice flops`: what a token costs in parameters, FLOPs and bytes.
+//! `coppice flops`: what a token costs in parameters, FLOPs and bytes, predicted and measured.
+
+mod executed;
+mod table;
 
 use anyhow::Result;
 use clap::Args;
-use coppice_models::Config;
-use coppice_models::flops::{Account, Setting};
+use coppice_models::flops::{Account, Request, Setting, WeightBytes};
+use coppice_models::{Checkpoint, Config};
 use serde_json::json;
 
-use crate::common::{Outcome, resolve_model};
+use crate::common::{Compute, Outcome, resolve_model};
 use crate::output;
 
-/// Parameters, active parameters, FLOPs and bytes per token for prefill, decode and training. Needs only config.json.
+/// Parameters, active parameters, FLOPs and bytes per token for prefill, decode and training, by place and for a whole request. Needs only
+/// config.json; --measure runs the model and shows what was executed beside it.
 #[derive(Debug, Args)]
 pub struct FlopsArgs {
-    /// Checkpoint folder (its config.json is enough), or the ID of a pulled one.
+    /// Checkpoint folder (its config.json is enough, unless --stored or --measure), or the ID of a pulled one.
     #[arg(long, value_name = "DIR")]
     model: String,
     /// Tokens of a prompt or training sequence, and positions a decoded token attends to.
@@ -21,12 +25,32 @@ pub struct FlopsArgs {
     /// Sequences decoded or trained on side by side.
     #[arg(long, default_value_t = 1, value_name = "B")]
     batch: u64,
-    /// Bytes of one stored weight (4: f32, 2: bf16, 1: 8 bits).
-    #[arg(long, default_value_t = 2.0, value_name = "BYTES")]
-    weight_bytes: f64,
-    /// Bytes of one element of the KV cache.
-    #[arg(long, default_value_t = 2.0, value_name = "BYTES")]
-    cache_bytes: f64,
+    /// Tokens a request generates after its prompt of C tokens.
+    #[arg(long, default_value_t = 256, value_name = "N")]
+    generate: u64,
+    /// Bytes of one stored weight (4: f32, 2: bf16, 1: 8 bits). Default: 2, or with --measure those of the computing precision.
+    #[arg(long, value_name = "BYTES", conflicts_with = "stored")]
+    weight_bytes: Option<f64>,
+    /// Count the bytes of weights as the checkpoint's files store them, kind by kind.
+    #[arg(long)]
+    stored: bool,
+    /// Bytes of one element of the KV cache. Default: 2, or with --measure those of the computing precision.
+    #[arg(long, value_name = "BYTES")]
+    cache_bytes: Option<f64>,
+    /// Run a prefill and a decoding step, count what is executed and read, time both, and compare.
+    #[arg(long)]
+    measure: bool,
+    /// With --measure, run a forward and a backward pass too.
+    #[arg(long, requires = "measure")]
+    training: bool,
+    /// With --measure, timed passes of each kind; the median counts.
+    #[arg(long, default_value_t = 5, value_name = "N", requires = "measure")]
+    repeats: usize,
+    /// With --measure, seed of the tokens.
+    #[arg(long, default_value_t = 0, requires = "measure")]
+    seed: u64,
+    #[command(flatten)]
+    compute: Compute,
     /// Print one JSON object.
     #[arg(long)]
     json: bool,
@@ -35,37 +59,36 @@ pub struct FlopsArgs {
 impl FlopsArgs {
     /// Runs the command.
     pub fn run(&self) -> Result<Outcome> {
-        let setting = Setting {
-            context: self.context,
-            batch: self.batch,
-            weight_bytes: self.weight_bytes,
-            cache_bytes: self.cache_bytes,
-            ..Setting::default()
+        if self.measure {
+            return self.measured();
+        }
+        let folder = resolve_model(&self.model)?;
+        let (config, stored) = if self.stored {
+            let checkpoint = Checkpoint::open(&folder)?;
+            let widths = WeightBytes::stored(&checkpoint)?;
+            (checkpoint.config, Some(widths))
+        } else {
+            (Config::load(&folder)?, None)
         };
-        let account = Account::new(&Config::load(&resolve_model(&self.model)?)?, setting)?;
+        let setting = Setting { weight_bytes_by_kind: stored, ..self.setting(2.0) };
+        let (account, request) = (Account::new(&config, setting)?, Request::new(&config, setting, self.generate)?);
         if self.json {
-            output::json(&json!({ "account": account, "conventions": account.conventions() }))?;
+            output::json(&json!({ "account": account, "request": request, "conventions": account.conventions() }))?;
             return Ok(Outcome::Done);
         }
-        table(&account).into_iter().try_for_each(output::line)?;
-        output::line("")?;
-        account.conventions().into_iter().try_for_each(output::line)?;
+        let lines = table::account(&account).into_iter().chain([table::request(&request), String::new()]);
+        lines.chain(account.conventions()).try_for_each(output::line)?;
         Ok(Outcome::Done)
     }
-}
 
-fn table(account: &Account) -> Vec<String> {
-    let count = |name: &str, value: u64| format!("{name:<34}{value:>18}");
-    let cost = |name: &str, flops: f64, bytes: f64| format!("{name:<34}{:>12.4} GFLOP {:>12.4} GB", flops / 1e9, bytes / 1e9);
-    vec![
-        count("parameters", account.parameters),
-        count("active parameters", account.active_parameters),
-        count("matmul parameters per token", account.matmul_parameters),
-        format!("{:<34}{:>15.4} GB", "weights", account.weight_bytes / 1e9),
-        format!("{:<34}{:>15.4} GB", "weights, gradients, AdamW (mixed)", account.training_state_bytes / 1e9),
-        format!("{:<34}{:>16.0} B", "KV cache per token", account.cache_bytes_per_token),
-        cost("prefill, per token", account.prefill_flops, account.prefill_bytes),
-        cost("decode, per token", account.decode_flops, account.decode_bytes),
-        cost("training, per token", account.training_flops, account.training_bytes),
-    ]
+    /// The situation asked for, where elements take `bytes` unless said otherwise.
+    fn setting(&self, bytes: f64) -> Setting {
+        Setting {
+            context: self.context,
+            batch: self.batch,
+            weight_bytes: self.weight_bytes.unwrap_or(bytes),
+            cache_bytes: self.cache_bytes.unwrap_or(bytes),
+            ..Setting::default()
+        }
+    }
 }

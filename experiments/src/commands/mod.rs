@@ -3,6 +3,7 @@
 mod data;
 mod detect;
 mod doctor;
+mod energy;
 mod eval;
 mod flops;
 mod generate;
@@ -31,6 +32,7 @@ pub enum Command {
     Generate(Box<generate::GenerateArgs>),
     Eval(Box<eval::EvalArgs>),
     Flops(flops::FlopsArgs),
+    Energy(Box<energy::EnergyArgs>),
     Upcycle(Box<upcycle::UpcycleArgs>),
     Train(train::TrainArgs),
     Inspect(Box<inspect::InspectArgs>),
@@ -52,6 +54,7 @@ impl Command {
             Self::Generate(command) => command.run(),
             Self::Eval(command) => command.run(),
             Self::Flops(command) => command.run(),
+            Self::Energy(command) => command.run(),
             Self::Upcycle(command) => command.run(),
             Self::Train(command) => command.run(),
             Self::Inspect(command) => command.run(),

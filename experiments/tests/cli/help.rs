@@ -12,6 +12,7 @@ const COMMANDS: [&str; 23] = [
     "generate",
     "eval",
     "flops",
+    "energy",
     "upcycle",
     "train",
     "inspect",

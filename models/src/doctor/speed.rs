@@ -10,6 +10,8 @@ use crate::{Error, Result, ext};
 
 /// Read for the bandwidth: many times what caches hold.
 const BUFFER_BYTES: u64 = 512 << 20;
+/// The same on a GPU.
+const GPU_BUFFER_BYTES: i64 = 4 << 30;
 
 /// Rows and columns of the matrices multiplied.
 const SIZE: i64 = 1024;
@@ -53,6 +55,21 @@ impl Speed {
             matmul_bf16_gflop_per_s: matmul(Kind::BFloat16, Device::Cpu)? / 1e9,
         })
     }
+}
+
+/// Bytes a second that `device` reads from its memory, in 10⁹: of a CPU as `doctor` measures it, of a GPU by a sum of as many bytes as keep
+/// it busy.
+///
+/// # Errors
+/// Memory is lacking.
+pub fn bandwidth(device: Device, available_bytes: Option<u64>) -> Result<f64> {
+    let bytes = available_bytes.map_or(BUFFER_BYTES, |available| BUFFER_BYTES.min(available / 8));
+    if !device.is_cuda() {
+        return memory_read(bytes);
+    }
+    let buffer = Tensor::f_ones([GPU_BUFFER_BYTES / 4], (Kind::Float, device))?;
+    let seconds = median_seconds(|| buffer.f_sum(Kind::Float)?.f_double_value(&[]).map(drop).map_err(Error::from))?;
+    Ok(GPU_BUFFER_BYTES as f64 / seconds / 1e9)
 }
 
 /// Bytes read a second, in 10⁹, from a buffer of `bytes`.

@@ -1,6 +1,7 @@
 //! Parameters by place, in closed form.
 
 use super::Breakdown;
+use super::widths::{WeightBytes, WeightKind};
 use crate::config::{Config, MoeConfig};
 use crate::error::{Error, Result};
 
@@ -68,16 +69,38 @@ impl Parts {
     }
 
     pub(super) fn total(&self) -> f64 {
-        self.embedding + self.shared() + self.routed * self.experts * self.expert
+        self.matmul() + self.idle_experts() + self.elementwise + self.embedding
     }
 
-    /// What every token reads, whatever its experts.
-    pub(super) fn shared(&self) -> f64 {
-        self.head + self.attention + self.dense + self.router + self.shared_experts + self.elementwise
-    }
-
+    /// Parameters one token meets in matrix products.
     pub(super) fn matmul(&self) -> f64 {
-        self.shared() - self.elementwise + self.routed * self.chosen * self.expert
+        self.head + self.attention + self.dense + self.router + self.shared_experts + self.routed * self.chosen * self.expert
+    }
+
+    /// All parameters of a kind; a tied head is the embedding.
+    pub(super) fn of_kind(&self, kind: WeightKind) -> f64 {
+        match kind {
+            WeightKind::Embedding => self.embedding,
+            WeightKind::Attention => self.attention,
+            WeightKind::Mlp => self.dense + self.shared_experts + self.routed * self.experts * self.expert,
+            WeightKind::Router => self.router,
+            WeightKind::Head => self.head,
+            WeightKind::Other => self.elementwise,
+        }
+    }
+
+    /// Bytes of all weights.
+    pub(super) fn bytes(&self, widths: &WeightBytes) -> f64 {
+        let WeightBytes { embedding, attention, mlp, router, head, other } = *widths;
+        let kinds = [
+            (WeightKind::Embedding, embedding),
+            (WeightKind::Attention, attention),
+            (WeightKind::Mlp, mlp),
+            (WeightKind::Router, router),
+            (WeightKind::Head, head),
+            (WeightKind::Other, other),
+        ];
+        kinds.into_iter().map(|(kind, width)| width * self.of_kind(kind)).sum()
     }
 
     pub(super) fn idle_experts(&self) -> f64 {

@@ -37,10 +37,23 @@ impl Traffic<'_> {
         if experts == 0.0 { 0.0 } else { distinct_experts(experts, chosen, tokens) }
     }
 
-    /// Weights a pass over `tokens` tokens reads once: shared ones, `experts` a routed layer, and a row of the embedding a token.
+    /// Bytes of weights a pass over `tokens` tokens reads once: shared ones, `experts` a routed layer, and a row of the embedding a token.
     fn weights(&self, tokens: f64, experts: f64) -> f64 {
-        let parts = self.parts;
-        self.setting.weight_bytes * (parts.shared() + parts.routed * experts * parts.expert + tokens * parts.hidden)
+        self.by_place(tokens, experts).iter().sum()
+    }
+
+    /// The same by place: attention, dense MLPs, experts, experts for all tokens, routers, head, rows of the embedding with norms and biases.
+    pub(super) fn by_place(&self, tokens: f64, experts: f64) -> [f64; 7] {
+        let (parts, widths) = (self.parts, self.setting.widths());
+        [
+            widths.attention * parts.attention,
+            widths.mlp * parts.dense,
+            widths.mlp * parts.routed * experts * parts.expert,
+            widths.mlp * parts.shared_experts,
+            widths.router * parts.router,
+            widths.head * parts.head,
+            widths.embedding * tokens * parts.hidden + widths.other * parts.elementwise,
+        ]
     }
 
     pub(super) fn decode(&self) -> f64 {
@@ -53,6 +66,6 @@ impl Traffic<'_> {
 
     pub(super) fn training(&self) -> f64 {
         let (passes, optimizer) = (2.0 * self.weights(self.tokens(), self.touched(self.tokens())), 24.0 * self.parts.total());
-        passes + 2.0 * self.setting.weight_bytes * self.parts.total() + optimizer
+        passes + 2.0 * self.parts.bytes(&self.setting.widths()) + optimizer
     }
 }
