@@ -88,7 +88,14 @@ fn detector(value: f64) -> Detector {
     let (some, interval) = (Some(value), Some(Interval { low: value, high: value }));
     let guarantee =
         Guarantee { alpha: value, confidence: value, n: usize::MAX, accepted: some, wrong_among_accepted: some, ..Guarantee::default() };
-    let coverage = Coverage { partings: usize::MAX, errors: (value, value), right_kept: value, accepted: value, ..Coverage::default() };
+    let coverage = Coverage {
+        partings: usize::MAX,
+        right_kept_error: value,
+        accepted_and_wrong_error: value,
+        right_kept: value,
+        accepted: value,
+        ..Coverage::default()
+    };
     Detector {
         arm: text(),
         groups: vec![DetectorGroup { name: text(), meaning: text(), answers: usize::MAX }],

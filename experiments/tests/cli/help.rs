@@ -3,7 +3,7 @@
 use crate::support::outcome::ended;
 use crate::support::{coppice, done, stderr, stdout, words};
 
-const COMMANDS: [&str; 23] = [
+const COMMANDS: [&str; 24] = [
     "",
     "doctor",
     "pull",

@@ -132,8 +132,12 @@ pub struct Coverage {
     /// Conformal risk control: share of all answers accepted and wrong, promised at most alpha; mean over the partings.
     #[serde(deserialize_with = "null_as_nan")]
     pub accepted_and_wrong: f64,
-    /// Standard errors of these two means over the partings.
-    pub errors: (f64, f64),
+    /// Standard error of `right_kept` over the partings.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub right_kept_error: f64,
+    /// Standard error of `accepted_and_wrong` over the partings.
+    #[serde(deserialize_with = "null_as_nan")]
+    pub accepted_and_wrong_error: f64,
     /// Selective risk: share of the partings whose threshold keeps the share wrong among accepted, of all judged answers, at most alpha;
     /// promised at least the confidence.
     #[serde(deserialize_with = "null_as_nan")]

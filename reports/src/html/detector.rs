@@ -119,15 +119,15 @@ fn promise(promise: &Guarantee) -> String {
 
 /// What became of the promises on random partings of the people.
 fn tested(promise: &Guarantee, found: &Coverage) -> String {
-    let Coverage { partings, people, right_kept, accepted_and_wrong, errors, selective_kept, accepted } = *found;
-    let errors = [errors.0, errors.1].map(|error| format!("{:.1} points", 100.0 * error));
+    let Coverage { partings, people, right_kept, accepted_and_wrong, selective_kept, accepted, .. } = *found;
+    let errors = [found.right_kept_error, found.accepted_and_wrong_error].map(|error| fixed(Some(100.0 * error), 1));
     let [kept, alpha, confidence] = [1.0 - promise.alpha, promise.alpha, promise.confidence].map(|share| percent(Some(share)));
     let [right_kept, accepted_and_wrong, selective_kept, accepted] =
         [right_kept, accepted_and_wrong, selective_kept, accepted].map(|share| percent(Some(share)));
     format!(
         "Put to the test on {partings} random partings of the {people} judged people, thresholds from one half, one answer each. Share of right \
-         answers below the conformal threshold: promised {kept} or more, found {right_kept} (standard error {}). Accepted and wrong among all answers: promised \
-         {alpha} or less, found {accepted_and_wrong} ({}). Partings that keep the share wrong among accepted answers within {alpha}: promised \
+         answers below the conformal threshold: promised {kept} or more, found {right_kept} (standard error {} points). Accepted and wrong among all answers: promised \
+         {alpha} or less, found {accepted_and_wrong} ({} points). Partings that keep the share wrong among accepted answers within {alpha}: promised \
          {confidence} or more, found {selective_kept}, with {accepted} of the answers accepted on average.",
         errors[0], errors[1]
     )

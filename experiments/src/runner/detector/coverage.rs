@@ -65,13 +65,13 @@ pub fn coverage(parts: &[Pool; 2], recipe: &DetectorRecipe) -> Result<Coverage> 
     let n = recipe.partings as f64;
     let [right_kept, accepted_and_wrong, selective_kept, accepted] = sums.map(|sum| sum / n);
     let error = |mean: f64, squares: f64| ((squares / n - mean * mean).max(0.0) / n).sqrt();
-    let errors = (error(right_kept, squares[0]), error(accepted_and_wrong, squares[1]));
     Ok(Coverage {
         partings: recipe.partings,
         people: judged.people.len(),
         right_kept,
+        right_kept_error: error(right_kept, squares[0]),
         accepted_and_wrong,
-        errors,
+        accepted_and_wrong_error: error(accepted_and_wrong, squares[1]),
         selective_kept,
         accepted,
     })
