@@ -51,9 +51,9 @@ def theirs(lm, options: argparse.Namespace, name: str, limit: int | None) -> tup
     from lm_eval.tasks import TaskManager
 
     manager = TaskManager(include_path=str(options.work / "tasks"), include_defaults=False)
+    lm.batch_size_per_gpu = 1 if TASKS[name].whole else options.batch_size  # a batch of whole windows takes gigabytes of logits
     start = time.perf_counter()
-    results = simple_evaluate(model=lm, tasks=[f"peer_{name}"], task_manager=manager, limit=limit, batch_size=options.batch_size,
-                              bootstrap_iters=100, log_samples=True, verbosity="ERROR")
+    results = simple_evaluate(model=lm, tasks=[f"peer_{name}"], task_manager=manager, limit=limit, bootstrap_iters=100, log_samples=True, verbosity="ERROR")
     return results, time.perf_counter() - start
 
 

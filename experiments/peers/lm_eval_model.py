@@ -5,7 +5,7 @@ import pathlib
 import shutil
 
 SHAPE = {"hidden_size": 128, "intermediate_size": 352, "num_hidden_layers": 4, "num_attention_heads": 4, "num_key_value_heads": 2,
-         "max_position_embeddings": 4096, "partial_rotary_factor": 0.25, "use_qkv_bias": True, "tie_word_embeddings": False}
+         "max_position_embeddings": 2048, "partial_rotary_factor": 0.25, "use_qkv_bias": True, "tie_word_embeddings": False}
 END = "<|endoftext|>"
 
 

@@ -28,6 +28,7 @@ class Peer:
     group_file: str | None = None
     group_keys: Callable[[str], dict] = lambda group: {}
     groups: list[str] = dataclasses.field(default_factory=list)
+    whole: bool = False  # whether whole documents are scored
 
     def limit(self, asked: int) -> int | None:
         limit = max(1, asked // self.share)
@@ -84,10 +85,10 @@ def peers() -> dict[str, Peer]:
         "nq_open": Peer("nq_open/nq_open.yaml", "sharealike/eval/nq_open_dev", "validation", most=30),
         "triviaqa": Peer("triviaqa/default.yaml", "eval/triviaqa_3k", "validation",
                          lambda row: {"question": row["question"], "answer": {"aliases": row["aliases"]}}, most=30),
-        "documents": Peer(None, "corpus/small/small-en-valid", "test", lambda row: {"text": row["text"]}, most=6, over={
+        "documents": Peer(None, "corpus/small/small-en-valid", "test", lambda row: {"text": row["text"]}, most=6, whole=True, over={
             "output_type": "loglikelihood_rolling", "doc_to_text": "", "doc_to_target": "{{text}}",
             "metric_list": [{"metric": metric} for metric in ("word_perplexity", "byte_perplexity", "bits_per_byte")]}),
-        "wikitext": Peer("wikitext/wikitext.yaml", "sharealike/text/wikitext-2-raw-test", "test", most=3),
+        "wikitext": Peer("wikitext/wikitext.yaml", "sharealike/text/wikitext-2-raw-test", "test", most=3, whole=True),
     }
     for language in ("ca", "es", "eu", "gl"):
         for kind in ("mc1", "mc2"):

@@ -49,11 +49,22 @@ type Groups = Vec<(String, Vec<Result<Row, String>>)>;
 pub fn items(task: &Task, folder: &Path, choices: &Choices) -> Result<Vec<Item>, String> {
     let templates = Templates::default();
     let maker = Maker { task, templates: &templates, choices, pool: pool(task, folder, choices, &templates)? };
-    let mut all = Vec::new();
+    let mut all: Vec<Item> = Vec::new();
     for (group, rows) in grouped(task, rows(task, folder, &task.data.items, &templates)?) {
         all.extend(maker.of_group(&group, rows)?);
     }
-    if all.is_empty() { Err(format!("{} holds no row that counts", task.data.items)) } else { Ok(all) }
+    match common_fault(&all) {
+        _ if all.is_empty() => Err(format!("{} holds no row that counts", task.data.items)),
+        Some(why) => Err(format!("{}: {why}", task.data.items)),
+        None => Ok(all),
+    }
+}
+
+/// What is wrong with every item alike, which is told once: a column that the whole file lacks.
+fn common_fault(items: &[Item]) -> Option<&str> {
+    let fault = |item: &Item| item.question.as_ref().err().filter(|why| !why.is_empty()).cloned();
+    let first = items.first()?.question.as_ref().err()?;
+    items.iter().all(|item| fault(item).as_ref() == Some(first)).then_some(first)
 }
 
 fn rows(task: &Task, folder: &Path, name: &str, templates: &Templates) -> Result<data::Rows, String> {
