@@ -78,6 +78,7 @@ fn report(value: f64) -> Report {
             score: some,
             tokens: vec![token],
         }],
+        verdicts: vec![text()],
         notes: vec![text()],
         limits: vec![text()],
     }
@@ -136,6 +137,8 @@ fn arm(value: f64, role: Role) -> Arm {
         flops_per_token: some,
         bytes_per_token: some,
         latency_ms: some,
+        latency_batch8_ms: some,
+        wh_per_1000_tokens: some,
         seeds: vec![seed],
         intervals: [(Measure::FactsKnown, Interval { low: value, high: value })].into(),
     }

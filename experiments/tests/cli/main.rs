@@ -1,5 +1,6 @@
 //! The command line as users meet it: every test runs the built `coppice` and looks at its exit code, its two streams and its files.
 
+mod accounting;
 mod answering;
 mod bad_checkpoints;
 mod bad_input;
@@ -8,6 +9,7 @@ mod calibrating;
 mod collecting;
 mod comparing;
 mod detecting;
+mod energy;
 mod evaluating;
 mod evaluating_faults;
 mod full_disk;

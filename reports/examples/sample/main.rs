@@ -114,6 +114,7 @@ fn arms() -> Vec<Arm> {
             flops_per_token: Some(cost.2),
             bytes_per_token: Some(cost.3),
             latency_ms: Some(0.21 + gain),
+            latency_batch8_ms: Some(0.05 + 2.0 * gain),
             seeds: (0..2).map(|seed| result(seed, gain)).collect(),
             ..Arm::default()
         }

@@ -39,8 +39,12 @@ pub struct Arm {
     pub flops_per_token: Option<f64>,
     /// Bytes read from memory per token.
     pub bytes_per_token: Option<f64>,
-    /// Measured milliseconds per token.
+    /// Measured milliseconds per token, one sequence alone.
     pub latency_ms: Option<f64>,
+    /// Measured milliseconds per token of eight sequences decoded side by side.
+    pub latency_batch8_ms: Option<f64>,
+    /// Energy of generating a thousand tokens, Wh, overhead of the building included.
+    pub wh_per_1000_tokens: Option<f64>,
     /// What each seed scored.
     pub seeds: Vec<SeedResult>,
     /// Confidence intervals of the mean over seeds (three seeds or more).

@@ -52,6 +52,8 @@ pub struct Report {
     pub arms: Vec<Arm>,
     /// Paired differences between an arm and its control.
     pub comparisons: Vec<Comparison>,
+    /// What each pair of arms comes to on the same items, a sentence a pair.
+    pub verdicts: Vec<String>,
     /// Loss over the course of training, one entry per arm, seed and phase.
     pub curves: Vec<Curve>,
     /// How the routers spread tokens over experts, one entry per arm and seed.

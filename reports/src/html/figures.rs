@@ -56,9 +56,13 @@ pub(super) fn quality(report: &Report) -> Result<Section, Error> {
     Section::collect(String::new(), pairs.map(|(measure, cost)| pair(report, measure, cost)))
 }
 
-/// How well the best score does, and quality against measured latency.
+/// How well the best score does, and quality against measured latency and energy.
 pub(super) fn more_quality(report: &Report) -> Result<Section, Error> {
-    let pairs = [(Measure::BestAuroc, Cost::Flops), (Measure::FactsKnown, Cost::Latency)];
+    let measured = |cost| [(Measure::FactsKnown, cost), (Measure::ValidationLoss, cost)];
+    let costs = [Cost::Latency, Cost::LatencyBatch8]
+        .into_iter()
+        .chain(report.arms.iter().any(|arm| Cost::Energy.of(arm).is_some()).then_some(Cost::Energy));
+    let pairs = [(Measure::BestAuroc, Cost::Flops)].into_iter().chain(costs.flat_map(measured));
     Section::collect(String::new(), pairs.map(|(measure, cost)| pair(report, measure, cost)))
 }
 

@@ -16,7 +16,9 @@ pub(super) fn arms(report: &Report) -> Table {
         number("active", "parameters one token uses"),
         number("FLOPs / token", "inference"),
         number("bytes / token", "read from memory, inference"),
-        number("ms / token", "measured"),
+        number("ms / token", "measured, batch 1"),
+        number("at batch 8", "ms / token, measured"),
+        number("Wh / 1,000", "tokens generated"),
         number("facts known", "mean over seeds (range)"),
         number("made up", "mean over seeds (range)"),
         number("validation loss", "nats per token, mean over seeds (range)"),
@@ -41,6 +43,8 @@ fn arm_row(arm: &Arm) -> Row {
         Cell::number(si(arm.flops_per_token), arm.flops_per_token),
         Cell::number(si(arm.bytes_per_token), arm.bytes_per_token),
         Cell::number(fixed(arm.latency_ms, 2), arm.latency_ms),
+        Cell::number(fixed(arm.latency_batch8_ms, 2), arm.latency_batch8_ms),
+        Cell::number(fixed(arm.wh_per_1000_tokens, 4), arm.wh_per_1000_tokens),
     ];
     cells.extend(Measure::ALL.map(|measure| seeds_cell(arm, measure)));
     Row { class: "", cells }

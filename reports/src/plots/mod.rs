@@ -18,6 +18,7 @@ mod marks;
 mod methods;
 mod palette;
 mod panel;
+mod pareto;
 mod quality;
 mod ranking;
 mod reliability;

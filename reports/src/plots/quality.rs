@@ -1,7 +1,8 @@
 //! Quality against the cost of inference: every arm's mean over seeds, its seeds, and their range or interval.
 //!
 //! The dense control's mean runs through the picture as a dashed line. Arms of (nearly) the same cost are moved
-//! apart sideways by a few pixels so that their ranges stay apart; a panel's description says so.
+//! apart sideways by a few pixels so that their ranges stay apart; a panel's description says so. A thin line joins the Pareto front:
+//! arms that no other one beats at no more cost, by their means.
 
 use super::axis::{Axis, Unit};
 use super::dodge::apart;
@@ -9,6 +10,7 @@ use super::figure::{Area, Figure, Text, drawn};
 use super::legend::{Entry, Mark, Rows};
 use super::palette::{ArmStyles, MUTED, TEXT};
 use super::panel::{Frame, Panel, Pen};
+use super::pareto::front;
 use crate::Error;
 use crate::data::{Arm, Measure, Report, Role};
 use crate::units;
@@ -23,8 +25,12 @@ pub enum Cost {
     Flops,
     /// Bytes read from memory per token.
     Bytes,
-    /// Measured milliseconds per token.
+    /// Measured milliseconds per token, one sequence alone.
     Latency,
+    /// The same of eight sequences side by side.
+    LatencyBatch8,
+    /// Energy of a thousand tokens.
+    Energy,
 }
 
 /// Size of a single panel, in units.
@@ -38,6 +44,8 @@ impl Cost {
             Self::Flops => arm.flops_per_token,
             Self::Bytes => arm.bytes_per_token,
             Self::Latency => arm.latency_ms,
+            Self::LatencyBatch8 => arm.latency_batch8_ms,
+            Self::Energy => arm.wh_per_1000_tokens,
         };
         cost.filter(|v| v.is_finite() && *v > 0.0)
     }
@@ -48,7 +56,9 @@ impl Cost {
         match self {
             Self::Flops => "inference FLOPs per token",
             Self::Bytes => "bytes read per token",
-            Self::Latency => "measured latency, ms per token",
+            Self::Latency => "measured latency at batch 1, ms per token",
+            Self::LatencyBatch8 => "measured latency at batch 8, ms per token",
+            Self::Energy => "energy, Wh per 1,000 tokens",
         }
     }
 }
@@ -102,6 +112,9 @@ fn entries(panels: &[Measures<'_>], styles: &ArmStyles) -> Vec<Entry> {
     if panel.arms.iter().any(|arm| arm.arm.role == Role::Control) {
         entries.push(Entry::new("the control's mean", MUTED, Mark::Dashes));
     }
+    if panels.iter().any(|panel| panel.front().len() > 1) {
+        entries.push(Entry::new("Pareto front", TEXT, Mark::Line));
+    }
     entries
 }
 
@@ -150,7 +163,14 @@ impl<'r> Measures<'r> {
     fn words(&self) -> String {
         let arm = |arm: &Placed<'_>| format!("{} {}", arm.arm.shown(), written(self.measure, arm.mean));
         let arms: Vec<String> = self.arms.iter().map(arm).collect();
-        format!("{} by {}: {}", self.measure.title(), self.cost.title(), arms.join(", "))
+        let front: Vec<&str> = self.front().iter().map(|arm| arm.arm.shown()).collect();
+        format!("{} by {}: {}; Pareto front: {}", self.measure.title(), self.cost.title(), arms.join(", "), front.join(", "))
+    }
+
+    /// Arms that no other one beats at no more cost, the cheapest first.
+    fn front(&self) -> Vec<&Placed<'r>> {
+        let points: Vec<(f64, f64)> = self.arms.iter().map(|arm| (arm.cost, arm.mean)).collect();
+        front(&points, self.measure.higher_is_better()).into_iter().map(|place| &self.arms[place]).collect()
     }
 
     fn draw(&self, area: &Area<'_>, frame: Frame, styles: &ArmStyles) -> Result<(), Error> {
@@ -158,6 +178,10 @@ impl<'r> Measures<'r> {
         self.hint(&panel, frame)?;
         for control in self.arms.iter().filter(|arm| arm.arm.role == Role::Control) {
             self.reference(&panel, control.mean)?;
+        }
+        let front = self.front().into_iter().filter_map(|arm| panel.at(arm.cost, arm.mean)).collect::<Vec<_>>();
+        if front.len() > 1 {
+            Pen::new(TEXT, 2).faint(0.7).path(panel.area, front)?;
         }
         let places: Vec<Option<(i32, i32)>> = self.arms.iter().map(|arm| panel.at(arm.cost, arm.mean)).collect();
         let columns = apart(&places.iter().map(|place| place.map_or(0, |(x, _)| x)).collect::<Vec<_>>());

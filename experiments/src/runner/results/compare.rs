@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::Result;
 use coppice_detect::metrics::{paired_bootstrap, student_t};
+use coppice_detect::paired::{Settings, Variant, compare};
 use coppice_reports::data::{Arm, Comparison, Interval, Measure, Role, SeedResult};
 use coppice_upcycle::world::{Grade, Group};
 
@@ -33,6 +34,8 @@ fn arm(recipe: &Recipe, examined: &[Examined], cost: &Cost) -> Arm {
         flops_per_token: Some(cost.flops_per_token),
         bytes_per_token: Some(cost.bytes_per_token),
         latency_ms: Some(cost.latency_ms),
+        latency_batch8_ms: Some(cost.latency_batch8_ms),
+        wh_per_1000_tokens: None,
         intervals: Measure::ALL.into_iter().filter_map(|measure| Some((measure, over_seeds(measure, &seeds)?))).collect(),
         seeds,
     }
@@ -71,6 +74,22 @@ pub fn comparisons(recipe: &Recipe, examined: &[Examined]) -> Result<Vec<Compari
             })
         })
         .collect()
+}
+
+/// What each two of the recipe's arms come to on the questions all of them have, a sentence a pair.
+pub fn verdicts(recipe: &Recipe, examined: &[Examined]) -> Result<Vec<String>> {
+    let shares: Vec<_> = recipe.arms.iter().map(|arm| by_question(examined.iter().filter(|model| model.name == arm.name))).collect();
+    let common: Vec<&String> = shares.first().into_iter().flat_map(BTreeMap::keys).collect();
+    let common: Vec<_> = common.into_iter().filter(|id| shares.iter().all(|shares| shares.contains_key(*id))).collect();
+    if common.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let values: Vec<Vec<f64>> = shares.iter().map(|shares| common.iter().map(|id| shares[*id]).collect()).collect();
+    let variants = recipe.arms.iter().zip(&values);
+    let variants: Vec<_> =
+        variants.map(|(arm, values)| Variant { name: if arm.label.is_empty() { &arm.name } else { &arm.label }, values }).collect();
+    let settings = Settings { resamples: recipe.detect.resamples, confidence: CONFIDENCE, seed: recipe.detect.seed, ..Settings::default() };
+    Ok(compare(&variants, &settings)?.into_iter().map(|pair| pair.verdict).collect())
 }
 
 /// For each question about known people, the share of models that answered it rightly.

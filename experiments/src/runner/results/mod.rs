@@ -75,6 +75,7 @@ pub fn report(recipe: &Recipe, world: &World, run: &Path, stages: &Stages, found
         reproduce: vec!["make setup".into(), format!("cargo run --release -- run experiments/recipes/{}.toml", recipe.name)],
         stages: stages.log.clone(),
         checks,
+        verdicts: compare::verdicts(recipe, &examined)?,
         curves: training::curves(&examined)?,
         experts: experts::experts(found)?,
         methods: if recipe.methods { methods::methods(recipe, &examined, found)? } else { Vec::new() },
