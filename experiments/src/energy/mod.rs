@@ -14,6 +14,6 @@ mod sampler;
 
 pub use estimate::{Conditions, DEFAULT_PUE, Footprint};
 pub use hours::{TrainingHours, of_run};
-pub use meter::{Meter, MeterError, all, of_device};
+pub use meter::{Meter, all, of_device};
 pub use region::intensity;
 pub use sampler::{Metered, meter_while};
