@@ -64,7 +64,7 @@ pub fn measure(stages: &mut Stages, recipe: &Recipe, device: Device, trained: &[
 fn time_all(models: &[&Trained], context: i64, device: Device) -> Result<Vec<Cost>> {
     let load = |trained: &&Trained| Ok(Model::load(&Checkpoint::open(trained.grown.train.folder.join("model"))?, Kind::Float, device)?);
     let loaded = models.iter().map(load).collect::<Result<Vec<_>>>()?;
-    let mut times = vec![[const { Vec::new() }; BATCHES.len()]; loaded.len()];
+    let mut times = vec![<[Vec<f64>; BATCHES.len()]>::default(); loaded.len()];
     for repeat in 0..=REPEATS {
         for (model, times) in loaded.iter().zip(&mut times) {
             for (times, batch) in times.iter_mut().zip(BATCHES) {

@@ -13,6 +13,7 @@ fn energy(folder: &Folder, arguments: &[&str]) -> Command {
 }
 
 fn package(folder: &Folder, microjoules: u64) {
+    std::fs::create_dir_all(folder.path("powercap/intel-rapl:0")).unwrap();
     for (name, content) in
         [("name", "package-0".to_owned()), ("energy_uj", microjoules.to_string()), ("max_energy_range_uj", "1000000".to_owned())]
     {
@@ -53,7 +54,8 @@ fn a_training_run_is_read_from_its_log() {
     let line = |step: u64, tokens: u64| {
         format!(r#"{{"step":{step},"tokens":{tokens},"loss":1.5,"lr":0.1,"grad_norm":2.0,"tokens_per_second":0.5}}"#)
     };
-    folder.write("run/stages/a/metrics.jsonl", format!("{}\n{}\n", line(1, 900), line(2, 1800)));
+    std::fs::create_dir_all(folder.path("run/stages/a")).unwrap();
+    folder.write("run/stages/a/metrics.jsonl", &format!("{}\n{}\n", line(1, 900), line(2, 1800)));
     let run = folder.arg("run");
     let found = json_of(&mut energy(&folder, &["--run", &run, "--watts", "100", "--devices", "2", "--region", "france", "--json"]));
     // An hour on two devices of 100 W, PUE 1.1, 0.056 kg/kWh.
@@ -108,10 +110,10 @@ fn what_means_nothing_is_refused() {
     for (arguments, said) in [
         (&[][..], "name the work"),
         (&["--hours", "1"], "--watts"),
-        (&["--hours", "-1", "--watts", "5"], "hours"),
+        (&["--hours=-1", "--watts", "5"], "hours"),
         (&["--hours", "1", "--watts", "5", "--pue", "0.5"], "PUE"),
         (&["--hours", "1", "--watts", "5", "--region", "atlantis"], "germany"),
-        (&["--hours", "1", "--watts", "5", "--intensity", "-1"], "intensity"),
+        (&["--hours", "1", "--watts", "5", "--intensity=-1"], "intensity"),
         (&["--", "/nonexistent/program"], "no meter"),
         (&["--watts", "5", "--", "/nonexistent/program"], "cannot start"),
     ] {

@@ -1,6 +1,6 @@
 //! Any command, run under every meter of the machine: a training run, most of all.
 
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, ExitStatus};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -10,7 +10,6 @@ use super::EnergyArgs;
 use super::told::Power;
 use crate::common::Outcome;
 use crate::energy::{Conditions, Footprint, all, meter_while};
-use crate::output;
 
 impl EnergyArgs {
     pub(super) fn program(&self, conditions: &Conditions) -> Result<Outcome> {
@@ -38,11 +37,7 @@ impl EnergyArgs {
     fn start(&self) -> Result<ExitStatus> {
         let Some((program, arguments)) = self.command.split_first() else { bail!("no command stands after --") };
         let mut command = Command::new(program);
-        command.args(arguments).stdout(Stdio::piped());
-        let mut child = command.spawn().with_context(|| format!("cannot start {program}"))?;
-        if let Some(printed) = child.stdout.take() {
-            std::io::BufRead::lines(std::io::BufReader::new(printed)).map_while(Result::ok).for_each(output::say);
-        }
-        Ok(child.wait()?)
+        command.args(arguments).stdout(std::io::stderr());
+        command.status().with_context(|| format!("cannot start {program}"))
     }
 }
