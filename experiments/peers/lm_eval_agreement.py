@@ -53,7 +53,8 @@ def theirs(lm, options: argparse.Namespace, name: str, limit: int | None) -> tup
     manager = TaskManager(include_path=str(options.work / "tasks"), include_defaults=False)
     lm.batch_size_per_gpu = 1 if TASKS[name].whole else options.batch_size  # a batch of whole windows takes gigabytes of logits
     start = time.perf_counter()
-    results = simple_evaluate(model=lm, tasks=[f"peer_{name}"], task_manager=manager, limit=limit, bootstrap_iters=100, log_samples=True, verbosity="ERROR")
+    results = simple_evaluate(model=lm, tasks=[f"peer_{name}"], task_manager=manager, limit=limit, bootstrap_iters=100, log_samples=True,
+                              verbosity="ERROR")
     return results, time.perf_counter() - start
 
 
@@ -154,8 +155,15 @@ def passed(told: dict, tolerance: float) -> bool:
     return bool(told["figures"]) and figures and same and told["largest_difference"] <= limit
 
 
+def own_stdout():
+    """The standard output for results alone: what libraries print goes to standard error."""
+    results = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return results
+
+
 def main() -> None:
-    options = arguments()
+    options, out = arguments(), own_stdout()
     options.work.mkdir(parents=True, exist_ok=True)
     import torch
     from lm_eval.models.huggingface import HFLM
@@ -180,9 +188,9 @@ def main() -> None:
         told["passed"] = passed(told, options.tolerance)
         good &= told["passed"]
         seconds = {who: seconds[who] + told["seconds"][who] for who in seconds}
-        print(json.dumps(told), flush=True)
+        print(json.dumps(told), file=out, flush=True)
     print(json.dumps({"tasks": len(names), "threads": torch.get_num_threads(), "seconds": seconds,
-                      "ratio": seconds["lm_eval"] / seconds["coppice"], "sampler": options.sampler or "of the task", "passed": good}))
+                      "ratio": seconds["lm_eval"] / seconds["coppice"], "sampler": options.sampler or "of the task", "passed": good}), file=out, flush=True)
     sys.exit(0 if good else 1)
 
 
