@@ -55,7 +55,7 @@ fn a_training_run_is_read_from_its_log() {
         format!(r#"{{"step":{step},"tokens":{tokens},"loss":1.5,"lr":0.1,"grad_norm":2.0,"tokens_per_second":0.5}}"#)
     };
     std::fs::create_dir_all(folder.path("run/stages/a")).unwrap();
-    folder.write("run/stages/a/metrics.jsonl", &format!("{}\n{}\n", line(1, 900), line(2, 1800)));
+    folder.write("run/stages/a/metrics.jsonl", format!("{}\n{}\n", line(1, 900), line(2, 1800)));
     let run = folder.arg("run");
     let found = json_of(&mut energy(&folder, &["--run", &run, "--watts", "100", "--devices", "2", "--region", "france", "--json"]));
     // An hour on two devices of 100 W, PUE 1.1, 0.056 kg/kWh.
