@@ -16,7 +16,6 @@ use crate::energy::{Conditions, DEFAULT_PUE, Footprint, TrainingHours, intensity
 use crate::output;
 
 /// Energy and carbon of training or inference: from the power that a meter shows (NVML, RAPL), or from a given one.
-///
 /// Name one kind of work: --model measures generating; --run reads how long a training run computed; --hours states it; a command after
 /// `--` is run and measured whole.
 #[derive(Debug, Args)]
